@@ -1,0 +1,61 @@
+# tandem_room(NAME DEPENDS room... LINK library... [SUBROOMS dir...] [EXCLUDE regex])
+#
+# One folder under src/ is one library `tandem_NAME` made of its *.cpp files and those of SUBROOMS.
+# Files ending in _test.cpp become the test program NAME_test, linked with GoogleMock's main.
+# DEPENDS names the rooms that this one may include; scripts/check_rooms.py holds the code to it.
+function(tandem_room name)
+  cmake_parse_arguments(ROOM "" "EXCLUDE" "DEPENDS;LINK;SUBROOMS;TEST_LINK" ${ARGN})
+  set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  foreach(subroom ${ROOM_SUBROOMS})
+    list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${subroom}/*.cpp)
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
+  if(ROOM_EXCLUDE)
+    list(FILTER sources EXCLUDE REGEX "${ROOM_EXCLUDE}")
+  endif()
+
+  list(TRANSFORM ROOM_DEPENDS PREPEND tandem_ OUTPUT_VARIABLE rooms)
+  if(sources)
+    add_library(tandem_${name} STATIC ${sources})
+    target_link_libraries(tandem_${name} PUBLIC tandem_options ${rooms} ${ROOM_LINK})
+  else()
+    add_library(tandem_${name} INTERFACE)
+    target_link_libraries(tandem_${name} INTERFACE tandem_options ${rooms} ${ROOM_LINK})
+  endif()
+
+  if(TANDEM_BUILD_TESTS AND tests)
+    tandem_test(${name}_test SOURCES ${tests} LINK tandem_${name} ${ROOM_TEST_LINK})
+  endif()
+endfunction()
+
+# tandem_test(NAME SOURCES file... LINK library... [LABELS label...])
+# One GoogleTest program; each of its cases is one CTest test.
+function(tandem_test name)
+  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  if(NOT TEST_TIMEOUT)
+    set(TEST_TIMEOUT 120)
+  endif()
+  if(NOT TEST_LABELS)
+    set(TEST_LABELS fast)
+  endif()
+  add_executable(${name} ${TEST_SOURCES})
+  target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gmock GTest::gmock_main)
+  target_compile_definitions(${name} PRIVATE
+    TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+endfunction()
+
+# tandem_fuzzer(NAME SOURCES file... LINK library...): a libFuzzer program, only with TANDEM_BUILD_FUZZERS.
+function(tandem_fuzzer name)
+  if(NOT TANDEM_BUILD_FUZZERS)
+    return()
+  endif()
+  cmake_parse_arguments(FUZZ "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${FUZZ_SOURCES})
+  target_link_libraries(${name} PRIVATE ${FUZZ_LINK})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+endfunction()
