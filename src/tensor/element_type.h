@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace tandem {
@@ -42,7 +43,7 @@ struct ElementTypeTraits {
 std::optional<ElementType> element_type_from_id(std::uint32_t ggml_type_id);
 std::optional<ElementType> element_type_from_name(std::string_view name);  // case ignored
 // The name of any type id that ggml has ever had ("IQ2_XXS"), or "type 77".
-std::string_view name_of_ggml_type(std::uint32_t ggml_type_id);
+std::string name_of_ggml_type(std::uint32_t ggml_type_id);
 
 const ElementTypeTraits& traits_of(ElementType type);
 std::span<const ElementTypeTraits> all_element_types();
