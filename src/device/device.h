@@ -97,6 +97,9 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
+  // The rank's thread calls this once, before it works with the device: a CPU device pins it to its
+  // first core (threads that it starts from then on would inherit that).
+  virtual void bind_thread() = 0;
   // Blocks. kOutOfMemory says how much was asked for and how much there is. `alignment` 64 bytes.
   virtual Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes) = 0;
   // Blocks while it reads the source, on all cores of the device. May repack.

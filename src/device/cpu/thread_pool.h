@@ -12,14 +12,19 @@ namespace tandem {
 // no CPU. The calling thread is index 0 and works too. Used by one thread at a time.
 class ThreadPool {
  public:
-  // One thread a core: starts cores.size() - 1 of them, pins those and, with `pin`, the caller's.
-  // An empty list is a bug.
+  // One thread a core: starts cores.size() - 1 of them and, with `pin`, pins those. An empty list
+  // is a bug; a core that the process may not use is not pinned to.
   explicit ThreadPool(std::vector<int> cores, bool pin = true);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
+
+  // Pins the calling thread to the first core, for good (where the pool pins at all). The thread
+  // that will call run() does this once; not the constructor, because threads started later inherit
+  // the mask of the one that starts them.
+  void bind_caller();
 
   // Calls body(context, i) for every i in [0, size()), each on its own thread, and returns when all
   // are done: what they wrote is visible to the caller. `body` may not throw or call run().
