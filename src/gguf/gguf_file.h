@@ -16,6 +16,9 @@
 
 namespace tandem {
 
+class MappedFile;
+struct GgufImage;
+
 // One tensor of the file. Dimensions stand in GGUF's order: dims[0] varies fastest.
 struct GgufTensor {
   std::string name;
@@ -34,7 +37,8 @@ struct GgufTensor {
 // cannot fail. Several files (-00001-of-0000N) appear as one. Immutable, safe to share.
 class GgufFile {
  public:
-  // `path`: the file, or the first of several. Blocks on the disk for the header only.
+  // `path`: the file, or the first of several. Blocks on the disk for the header only. A file that
+  // another process truncates while it is mapped cannot be guarded against (SIGBUS).
   // Errors: kNotFound, kIo, kMalformed (with offset or key), kUnsupported (tensor type by name).
   static Result<std::shared_ptr<const GgufFile>> open(const std::filesystem::path& path);
   // A GGUF image in memory, which must outlive the result. `name` stands in error messages.
@@ -73,15 +77,18 @@ class GgufFile {
   void release_pages(std::span<const std::byte> range) const;
 
  private:
-  struct Mapping;  // one mapped part; unmapped by its destructor
-
   GgufFile();
-  friend class GgufParser;
+
+  Status add_part(const std::filesystem::path& path, GgufImage* head);
+  Status add_other_parts(const std::filesystem::path& first);
+  Status add_tensors(std::vector<GgufTensor> tensors, std::string_view part_name);
+  Result<const GgufValue*> require(std::string_view key) const;
+  Error wrong_type(std::string_view key, const GgufValue& value, std::string_view expected) const;
 
   std::string name_;
   std::uint32_t version_ = 0;
   std::int64_t file_bytes_ = 0;
-  std::vector<std::unique_ptr<Mapping>> mappings_;
+  std::vector<std::unique_ptr<MappedFile>> parts_;  // none for an image in memory
   std::map<std::string, GgufValue, std::less<>> metadata_;
   std::vector<GgufTensor> tensors_;
   std::map<std::string, std::size_t, std::less<>> tensor_index_;

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+
+namespace tandem {
+
+// A whole regular file, mapped read-only and shared with every process that maps it.
+class MappedFile {
+ public:
+  // Errors: kNotFound; kIo where the system refuses or the path is no regular file. Does not block
+  // on a pipe. An empty file maps to no bytes.
+  static Result<std::unique_ptr<MappedFile>> open(const std::filesystem::path& path);
+  ~MappedFile();
+
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  bool contains(std::span<const std::byte> range) const;
+
+  // See GgufFile::release_pages; `range` must lie in bytes().
+  void release_pages(std::span<const std::byte> range) const;
+
+ private:
+  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace tandem
