@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "comm/communicator.h"
+#include "device/device.h"
+#include "nn/step_batch.h"
+#include "plan/plan.h"
+
+namespace tandem {
+
+class GgufFile;
+
+// Logits of a step's output rows. Row i belongs to StepBatch::output_rows[i].
+struct StepResult {
+  std::int64_t vocabulary_size = 0;
+  std::vector<float> logits;  // [num_output_rows, vocabulary_size]
+
+  std::span<const float> row(std::size_t index) const {
+    const auto size = static_cast<std::size_t>(vocabulary_size);
+    return std::span<const float>(logits).subspan(index * size, size);
+  }
+};
+
+// Where a rank's time went since the last reset. Seconds; their sum is the time that it had work.
+struct RankTimes {
+  std::string device;
+  std::int32_t stage = 0;
+  double compute = 0;     // its own arithmetic
+  double wait = 0;        // for peers at reductions
+  double reduce = 0;      // moving and adding at reductions
+  double stage_wait = 0;  // for the stage before (or for room in the link to the next one)
+  double transfer = 0;    // moving hidden states between stages
+  double output = 0;      // logits to the host
+  double idle = 0;        // no step was submitted
+  std::int64_t num_steps = 0;
+  std::int64_t sent_bytes = 0;
+};
+
+// What a rank really allocated.
+struct RankMemory {
+  std::string device;
+  std::int64_t weights_bytes = 0;
+  std::int64_t kv_bytes = 0;
+  std::int64_t compute_bytes = 0;
+};
+
+struct RuntimeOptions {
+  std::int64_t deadline_us = 30'000'000;  // of any wait between ranks
+  // Prefill of this many tokens and more is cut into micro-batches where there are stages.
+  std::int32_t micro_batch_tokens = 128;
+  ReduceAlgorithm reduce_algorithm = ReduceAlgorithm::kAuto;
+  // Called while weights load, from several threads: bytes done of all.
+  std::function<void(std::int64_t done_bytes, std::int64_t total_bytes)> on_load_progress;
+  // Faults for tests and `bench`. Per rank (over all stages), relative: 0.2 makes its compute 20 %
+  // slower. Empty: none.
+  std::vector<double> injected_slowdown;
+  std::int64_t injected_link_delay_us = 0;
+};
+
+// Runs the steps of a model as a plan says. What the engine needs of it, so that tests can put
+// a scripted one in its place.
+class ModelRunner {
+ public:
+  virtual ~ModelRunner() = default;
+  virtual const Plan& plan() const = 0;
+  virtual std::int64_t vocabulary_size() const = 0;
+
+  // Hands the batch to the ranks of stage 0 and returns its number. Does not block. Steps run in
+  // the order of submission; up to num_stages of them at once (each stage works on another).
+  // A batch that breaks the rules (find_fault) or exceeds the plan's max_batch_tokens is a bug of
+  // the caller and fails with kInternal.
+  virtual Result<std::int64_t> submit(std::shared_ptr<const StepBatch> batch) = 0;
+  // Blocks until step `number` is done, with a deadline. Each number is waited for once. After an
+  // error other than kInternal the runner is unusable and must be rebuilt.
+  virtual Result<StepResult> wait(std::int64_t number) = 0;
+
+  // submit and wait.
+  Result<StepResult> step(std::shared_ptr<const StepBatch> batch);
+};
+
+// Ranks that execute a plan: one thread a rank, with its device, shard of the weights and KV
+// cache. Owns everything below it; the destructor stops the ranks.
+class Runtime : public ModelRunner {
+ public:
+  // devices: one a rank, stage by stage, in the order of the plan. Loads all shards in parallel;
+  // blocks until that is done. Errors: kDoesNotFit, kOutOfMemory, those of the file.
+  static Result<std::unique_ptr<Runtime>> create(Plan plan, const ModelSpec& spec,
+                                                 std::shared_ptr<const GgufFile> file,
+                                                 std::vector<std::unique_ptr<Device>> devices,
+                                                 const RuntimeOptions& options);
+
+  virtual std::vector<RankTimes> times() const = 0;
+  virtual void reset_times() = 0;
+  virtual std::vector<RankMemory> memory() const = 0;
+};
+
+}  // namespace tandem
