@@ -28,6 +28,8 @@ std::string_view name_of(ErrorCode code) {
       return "device failed";
     case ErrorCode::kCancelled:
       return "cancelled";
+    case ErrorCode::kBusy:
+      return "busy";
     case ErrorCode::kInternal:
       return "internal";
   }

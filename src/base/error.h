@@ -18,6 +18,7 @@ enum class ErrorCode {
   kPeerLost,         // another rank failed; its group must be rebuilt
   kDeviceFailed,     // this device failed; its rank must be rebuilt
   kCancelled,        // the caller asked to stop
+  kBusy,             // no room now; the same request may succeed later
   kInternal,         // a bug that could be contained
 };
 

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/sampling_params.h"
+
+namespace tandem {
+
+struct TokenLogprob {
+  std::int32_t token = 0;
+  float logprob = 0;  // natural, of the softmax of the model's logits before any sampler
+};
+
+struct SampledToken {
+  std::int32_t token = 0;
+  float logprob = 0;                    // 0 unless SamplingParams::num_logprobs >= 0
+  std::vector<TokenLogprob> likeliest;  // num_logprobs of them, best first
+};
+
+// Chooses one sequence's tokens and remembers what penalties, DRY, mirostat and the random
+// generator need. Used by one thread at a time.
+class TokenSampler {
+ public:
+  virtual ~TokenSampler() = default;
+  // Chooses the next token. logits: [vocabulary_size], overwritten. Does not accept the token.
+  virtual SampledToken sample(std::span<float> logits) = 0;
+  // Appends to the history: each token of the prompt, in order, then each token of the answer.
+  virtual void accept(std::int32_t token) = 0;
+};
+
+// What an answer may be: a grammar, or a JSON schema made into one. Used by one thread at a time.
+class TokenConstraint {
+ public:
+  virtual ~TokenConstraint() = default;
+  // Sets the logits of all tokens that may not come next to -infinity. Leaves at least one finite;
+  // end-of-generation tokens are allowed exactly where the answer may end.
+  virtual void mask(std::span<float> logits) = 0;
+  // Takes a token of the answer (never of the prompt) that mask() had allowed.
+  virtual void accept(std::int32_t token) = 0;
+};
+
+using SamplerFactory = std::function<std::unique_ptr<TokenSampler>(const SamplingParams&)>;
+
+}  // namespace tandem
