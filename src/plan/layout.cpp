@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/checked.h"
@@ -83,13 +85,24 @@ Status check_request(const ModelSpec& spec, const LayoutRequest& request) {
     if (stage.empty()) return invalid_argument("a pipeline stage without a device");
     double sum = 0;
     for (const LayoutDevice& device : stage) {
-      if (device.speed < 0) return invalid_argument("a share below zero for " + device.id);
+      if (!std::isfinite(device.speed) || device.speed < 0) {
+        return invalid_argument("a share that is no number of 0 or more for " + device.id);
+      }
       sum += device.speed;
     }
-    if (!(sum > 0)) return invalid_argument("the shares of a stage's devices sum to zero");
+    if (!(sum > 0) || !std::isfinite(sum))
+      return invalid_argument("the shares of a stage's devices sum to nothing finite above zero");
   }
   if (request.max_batch_tokens < 1 || request.max_sequences < 1 || request.context_tokens < 1) {
     return invalid_argument("context, sequences and batch size must be at least 1");
+  }
+  if (request.kv_block_tokens < 1) return invalid_argument("KV blocks need at least one token");
+  const std::int64_t most_blocks = std::numeric_limits<std::int32_t>::max() / 2;
+  if (request.context_tokens / request.kv_block_tokens >= most_blocks / request.max_sequences) {
+    return invalid_argument(
+        "context times sequences is beyond any machine",
+        fmt::format("below {} KV blocks of {} tokens", most_blocks, request.kv_block_tokens),
+        fmt::format("{} sequences of {} tokens", request.max_sequences, request.context_tokens));
   }
   const bool kv_known = request.kv_type == ElementType::kF16 ||
                         request.kv_type == ElementType::kF32 ||
