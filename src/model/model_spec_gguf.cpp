@@ -5,6 +5,7 @@
 #include <set>
 
 #include "gguf/gguf_file.h"
+#include "model/architecture_traits.h"
 #include "model/model_spec.h"
 #include "model/tensor_names.h"
 
@@ -95,30 +96,6 @@ Result<RopeSpec> read_rope(const GgufFile& file, const KeyReader& keys, const Mo
   return rope;
 }
 
-// Which layers have a sliding window, by architecture (llama.cpp, llama-model.cpp:
-// set_swa_pattern).
-std::int32_t window_period_of(Architecture architecture) {
-  switch (architecture) {
-    case Architecture::kGemma2:
-      return 2;
-    case Architecture::kGemma3:
-      return 6;
-    default:
-      return 1;
-  }
-}
-
-// 1/sqrt(head_dim), except Gemma 2 27B (46 layers) and Gemma 3 27B (62), whose query scale is by
-// hidden / heads (their config.json: query_pre_attn_scalar 144 and 168).
-double attention_scale_of(const ModelSpec& spec) {
-  const bool by_hidden = (spec.architecture == Architecture::kGemma2 && spec.num_layers == 46) ||
-                         (spec.architecture == Architecture::kGemma3 && spec.num_layers == 62);
-  const double divisor = by_hidden
-                             ? static_cast<double>(spec.hidden_size) / spec.attention.num_q_heads
-                             : spec.attention.head_dim;
-  return 1.0 / std::sqrt(divisor);
-}
-
 Status read_attention(const GgufFile& file, const KeyReader& keys, ModelSpec& spec) {
   AttentionSpec& attention = spec.attention;
   TANDEM_TRY(const auto q_heads, keys.integer("attention.head_count", 1, kMaxHeads));
@@ -163,8 +140,7 @@ Status read_attention(const GgufFile& file, const KeyReader& keys, ModelSpec& sp
 
 Status read_feed_forward(const GgufFile& file, const KeyReader& keys, ModelSpec& spec) {
   FeedForwardSpec& ffn = spec.feed_forward;
-  ffn.gelu =
-      spec.architecture == Architecture::kGemma2 || spec.architecture == Architecture::kGemma3;
+  ffn.gelu = is_gemma(spec.architecture);
   TANDEM_TRY(const auto experts, keys.integer_or("expert_count", 0, 0, kMaxExperts));
   ffn.num_experts = static_cast<std::int32_t>(experts);
   if (experts == 0) {
@@ -199,8 +175,7 @@ Status read_shape(const GgufFile& file, const KeyReader& keys, ModelSpec& spec) 
                      fmt::format("at most {}", kMaxVocabulary), std::to_string(vocabulary));
   }
   spec.vocabulary_size = embedding->rows();
-  const bool gemma =
-      spec.architecture == Architecture::kGemma2 || spec.architecture == Architecture::kGemma3;
+  const bool gemma = is_gemma(spec.architecture);
   spec.has_post_norms = gemma;
   spec.embedding_scale = gemma ? std::sqrt(static_cast<double>(hidden)) : 1.0;
   spec.tied_embeddings = file.find_tensor(tensor_name(TensorRole::kOutput, -1)) == nullptr;
