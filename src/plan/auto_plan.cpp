@@ -1,0 +1,195 @@
+#include "plan/auto_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "plan/layout.h"
+
+namespace tandem {
+namespace {
+
+// What a CUDA context with cuBLAS, and fragmentation, take of a GPU before the first tensor: 300 to
+// 500 MiB as nvidia-smi shows it for an idle process on Ampere to Hopper.
+constexpr std::int64_t kGpuReserveBytes = 512 * kMiB;
+
+std::vector<LayoutDevice> layout_devices(const std::vector<Device>& devices,
+                                         const PlanRequest& request) {
+  const std::vector<double> speeds =
+      request.shares.empty() ? relative_speeds(devices) : request.shares;
+  std::vector<LayoutDevice> out;
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (speeds[i] == 0.0) continue;  // a share of zero leaves the device out
+    out.push_back({devices[i].id, speeds[i], usable_bytes(devices[i])});
+  }
+  return out;
+}
+
+Status check_request(const std::vector<Device>& devices, const PlanRequest& request) {
+  const std::size_t count = devices.size();
+  if (count == 0) return invalid_argument("no devices to plan for");
+  if (!request.shares.empty() && request.shares.size() != count) {
+    return invalid_argument("-ts needs one share for each device", std::to_string(count),
+                            std::to_string(request.shares.size()));
+  }
+  const std::int64_t tp = request.group_size.value_or(1);
+  const std::int64_t pp = request.num_stages.value_or(1);
+  const auto num_devices = static_cast<std::int64_t>(count);
+  if (tp < 1 || pp < 1) return invalid_argument("--tp and --pp must be at least 1");
+  if (tp > num_devices || pp > num_devices || tp * pp > num_devices) {
+    return invalid_argument("--tp times --pp needs more devices than there are",
+                            fmt::format("at most {}", count), std::to_string(tp * pp));
+  }
+  if (request.main_device < 0 || request.main_device >= num_devices) {
+    return invalid_argument("-mg names no device", fmt::format("0 to {}", count - 1),
+                            std::to_string(request.main_device));
+  }
+  if (request.context_tokens && *request.context_tokens < 0) {
+    return invalid_argument("-c must not be negative", {}, std::to_string(*request.context_tokens));
+  }
+  return {};
+}
+
+// Consecutive devices, `group_size` to a stage; the last stage takes what is left.
+std::vector<std::vector<LayoutDevice>> grouped(const std::vector<LayoutDevice>& devices,
+                                               std::size_t group_size) {
+  std::vector<std::vector<LayoutDevice>> stages;
+  for (std::size_t i = 0; i < devices.size(); i += group_size) {
+    const std::size_t end = std::min(i + group_size, devices.size());
+    stages.emplace_back(devices.begin() + static_cast<std::ptrdiff_t>(i),
+                        devices.begin() + static_cast<std::ptrdiff_t>(end));
+  }
+  return stages;
+}
+
+Error contradiction(SplitMode mode, const std::string& flag) {
+  return invalid_argument(fmt::format("--split {} contradicts {}", name_of(mode), flag));
+}
+
+Status check_split(const PlanRequest& request) {
+  if (!request.split) return {};
+  const std::int32_t tp = request.group_size.value_or(0);
+  const std::int32_t pp = request.num_stages.value_or(0);
+  const SplitMode mode = *request.split;
+  if (mode != SplitMode::kTensor && mode != SplitMode::kHybrid && tp > 1) {
+    return contradiction(mode, fmt::format("--tp {}", tp));
+  }
+  if (mode != SplitMode::kLayer && mode != SplitMode::kHybrid && pp > 1) {
+    return contradiction(mode, fmt::format("--pp {}", pp));
+  }
+  if (mode == SplitMode::kTensor && tp == 1) return contradiction(mode, "--tp 1");
+  if (mode == SplitMode::kLayer && pp == 1) return contradiction(mode, "--pp 1");
+  return {};
+}
+
+// The stages that the request fixes, or all devices as one group where it leaves them open.
+Result<std::vector<std::vector<LayoutDevice>>> requested_stages(const ModelSpec& spec,
+                                                                std::vector<LayoutDevice> devices,
+                                                                const PlanRequest& request) {
+  const std::size_t count = devices.size();
+  const std::size_t layers = static_cast<std::size_t>(spec.num_layers);
+  if (request.split == SplitMode::kNone) {
+    return std::vector<std::vector<LayoutDevice>>{
+        {devices[static_cast<std::size_t>(request.main_device) % count]}};
+  }
+  if (request.group_size && request.num_stages) {
+    devices.resize(std::min<std::size_t>(
+        count, static_cast<std::size_t>(*request.group_size * *request.num_stages)));
+    return grouped(devices, static_cast<std::size_t>(*request.group_size));
+  }
+  if (request.split == SplitMode::kTensor && request.group_size) {
+    devices.resize(std::min(count, static_cast<std::size_t>(*request.group_size)));
+    return grouped(devices, devices.size());
+  }
+  if (request.group_size) return grouped(devices, static_cast<std::size_t>(*request.group_size));
+  if (request.num_stages && request.split == SplitMode::kLayer) {
+    devices.resize(std::min(count, static_cast<std::size_t>(*request.num_stages)));
+    return grouped(devices, 1);
+  }
+  if (request.num_stages) {
+    return grouped(devices, ceil_div(count, static_cast<std::size_t>(*request.num_stages)));
+  }
+  if (request.split == SplitMode::kLayer) {
+    if (count > layers) devices.resize(layers);
+    return grouped(devices, 1);
+  }
+  if (request.split == SplitMode::kHybrid) {
+    if (count < 3) {
+      return invalid_argument("--split hybrid needs at least three devices", {},
+                              std::to_string(count));
+    }
+    return grouped(devices, 2);
+  }
+  return grouped(devices, count);
+}
+
+std::int64_t context_of(const ModelSpec& spec, const PlanRequest& request) {
+  const std::int64_t trained =
+      spec.context_tokens > 0 ? spec.context_tokens : kDefaultContextTokens;
+  if (!request.context_tokens) return std::min(trained, kDefaultContextTokens);
+  return *request.context_tokens == 0 ? trained : *request.context_tokens;
+}
+
+// What would make the plan fit, each tried out: less context, a smaller KV type.
+std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
+  const auto fits = [&](const LayoutRequest& candidate) {
+    const auto plan = lay_out(spec, candidate);
+    return plan.ok() && plan->fits;
+  };
+  LayoutRequest smaller = layout;
+  for (std::int64_t context = layout.context_tokens / 2; context >= 256; context /= 2) {
+    smaller.context_tokens = context;
+    if (fits(smaller)) return fmt::format("it fits with -c {}", context);
+  }
+  smaller = layout;
+  smaller.kv_type = ElementType::kQ8_0;
+  if (layout.kv_type != ElementType::kQ8_0 && fits(smaller)) {
+    return "it fits with -ctk q8_0 -ctv q8_0";
+  }
+  return "use more devices, a smaller quantisation or a smaller model";
+}
+
+}  // namespace
+
+std::vector<double> relative_speeds(const std::vector<Device>& devices) {
+  const auto all = [&](auto&& holds) { return std::all_of(devices.begin(), devices.end(), holds); };
+  std::vector<double> speeds(devices.size(), 1.0);
+  if (all([](const Device& device) { return device.bandwidth_gbps.value_or(0) > 0; })) {
+    for (std::size_t i = 0; i < devices.size(); ++i) speeds[i] = *devices[i].bandwidth_gbps;
+  } else if (all([](const Device& device) { return !device.cores.empty(); })) {
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+      speeds[i] = static_cast<double>(devices[i].cores.size());
+    }
+  }
+  return speeds;
+}
+
+std::int64_t usable_bytes(const Device& device) {
+  if (!device.memory_bytes) return 0;
+  const std::int64_t reserve = device.kind == DeviceKind::kGpu ? kGpuReserveBytes : 0;
+  return std::max<std::int64_t>(1, *device.memory_bytes - reserve);
+}
+
+Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<Device>& devices,
+                         const PlanRequest& request) {
+  TANDEM_TRY_STATUS(check_request(devices, request));
+  TANDEM_TRY_STATUS(check_split(request));
+  std::vector<LayoutDevice> usable = layout_devices(devices, request);
+  if (usable.empty()) return invalid_argument("-ts leaves no device with a share above zero");
+  LayoutRequest layout;
+  TANDEM_TRY(layout.stages, requested_stages(spec, std::move(usable), request));
+  layout.context_tokens = context_of(spec, request);
+  layout.max_sequences = request.max_sequences;
+  layout.max_batch_tokens = request.max_batch_tokens;
+  layout.kv_type = request.kv_type;
+  layout.split_by_expert = request.split_by_expert;
+  TANDEM_TRY(Plan plan, lay_out(spec, layout));
+  if (plan.fits) return plan;
+  return Error{
+      ErrorCode::kDoesNotFit, plan.why_not + "; " + advice_for(spec, layout), "plan", {}, {}};
+}
+
+}  // namespace tandem
