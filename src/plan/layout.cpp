@@ -152,6 +152,10 @@ Result<std::vector<Interval>> cut_layers(const ModelSpec& spec, const LayoutRequ
   return layers;
 }
 
+std::int32_t output_rows_of(const LayoutRequest& request) {
+  return std::max(request.max_sequences, request.max_output_rows);
+}
+
 RankPlan plan_rank(const ModelSpec& spec, const LayoutRequest& request, const KvPlan& kv,
                    const LayoutDevice& device, double share, const RankShard& shard) {
   RankPlan rank;
@@ -161,7 +165,7 @@ RankPlan plan_rank(const ModelSpec& spec, const LayoutRequest& request, const Kv
   rank.weights_bytes = weight_bytes_of(spec, shard);
   rank.kv_bytes = kv_bytes_per_token(spec, shard, kv.type) * kv.num_blocks * kv.block_tokens;
   rank.compute_bytes =
-      compute_bytes_of(spec, shard, request.max_batch_tokens, request.max_sequences);
+      compute_bytes_of(spec, shard, request.max_batch_tokens, output_rows_of(request));
   rank.capacity_bytes = device.capacity_bytes;
   return rank;
 }
@@ -224,6 +228,7 @@ Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
       request.max_sequences);
   plan.max_sequences = request.max_sequences;
   plan.max_batch_tokens = request.max_batch_tokens;
+  plan.max_output_rows = output_rows_of(request);
   plan.context_tokens = request.context_tokens;
   plan.split_by_expert = request.split_by_expert && spec.feed_forward.num_experts > 0;
   for (std::size_t i = 0; i < request.stages.size(); ++i) {

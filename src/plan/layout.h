@@ -25,6 +25,7 @@ struct LayoutRequest {
   std::int64_t context_tokens = 4096;  // of one sequence
   std::int32_t max_sequences = 1;
   std::int32_t max_batch_tokens = 512;
+  std::int32_t max_output_rows = 0;  // of logits in one step; 0: max_sequences
   ElementType kv_type = ElementType::kF16;
   std::int32_t kv_block_tokens = 32;
   bool split_by_expert = false;
@@ -43,7 +44,7 @@ std::vector<Interval> apportion(std::int64_t total, const std::vector<double>& s
 Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request);
 
 // Bytes of activations and scratch that a rank of this shard needs for `max_batch_tokens`: the
-// same arithmetic that sizes the rank's buffers (nn/activations.cpp).
+// same arithmetic that sizes the rank's buffers (model/activation_sizes.h).
 std::int64_t compute_bytes_of(const ModelSpec& spec, const RankShard& shard,
                               std::int32_t max_batch_tokens, std::int32_t max_output_rows);
 

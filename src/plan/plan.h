@@ -83,7 +83,10 @@ struct Plan {
   KvPlan kv;
   std::int32_t max_sequences = 1;       // at once in one step
   std::int32_t max_batch_tokens = 512;  // in one step: sizes the compute buffers
-  std::int64_t context_tokens = 0;      // of one sequence
+  // Rows of logits in one step: at least max_sequences, more where all positions are wanted
+  // (perplexity).
+  std::int32_t max_output_rows = 1;
+  std::int64_t context_tokens = 0;  // of one sequence
   bool split_by_expert = false;
   bool fits = true;
   std::string why_not;  // why it does not fit, and what would help

@@ -1,0 +1,60 @@
+#include "nn/decoder.h"
+
+namespace tandem {
+
+Decoder::Decoder(const ModelSpec& spec, RankShard shard, DecoderParameters parameters,
+                 Activations activations, KvCache kv_cache)
+    : spec_(spec),
+      shard_(shard),
+      parameters_(std::move(parameters)),
+      activations_(std::move(activations)),
+      kv_cache_(std::move(kv_cache)) {}
+
+void Decoder::begin(Stream& stream, const StepBatch& batch) {
+  batch_ = &batch;
+  sequences_.clear();
+  for (const StepSequence& sequence : batch.sequences) {
+    sequences_.push_back(
+        {sequence.first_token, sequence.num_tokens, sequence.context_tokens, sequence.block_table});
+  }
+  const auto bytes = static_cast<std::int64_t>(batch.positions.size() * sizeof(std::int32_t));
+  stream.copy_to_device(activations_.positions(), batch.positions.data(), bytes);
+}
+
+void Decoder::embed(Stream& stream, const EmbeddingTable& table) {
+  stream.embed(table.type, table.rows, batch_->token_ids, static_cast<float>(spec_.embedding_scale),
+               hidden());
+}
+
+MatrixView Decoder::hidden() const {
+  return activations_.hidden(batch_->num_tokens());
+}
+
+Status Decoder::run_layers(Stream& stream, Communicator& group) {
+  LayerContext context{spec_,  shard_, parameters_, activations_,
+                       stream, group,  *batch_,     sequences_};
+  for (std::int32_t layer = 0; layer < shard_.num_layers; ++layer) {
+    TANDEM_TRY_STATUS(run_attention(context, layer, kv_cache_.layer(layer)));
+    TANDEM_TRY_STATUS(run_feed_forward(context, layer));
+  }
+  return {};
+}
+
+MatrixView Decoder::logits(Stream& stream) {
+  const auto rows = static_cast<std::int64_t>(batch_->output_rows.size());
+  const MatrixView result = activations_.logits(rows);
+  if (rows == 0 || parameters_.output == nullptr) return result;
+  const MatrixView x = activations_.output_hidden(rows);
+  const MatrixView normed = activations_.output_normed(rows);
+  stream.gather_rows(hidden(), batch_->output_rows, x);
+  stream.rms_norm(x, parameters_.output_norm.data(), static_cast<float>(spec_.norm_epsilon),
+                  normed);
+  const MatmulTarget target{parameters_.output.get(), nullptr, result};
+  stream.matmul(normed, {&target, 1});
+  if (spec_.final_soft_cap > 0.0) {
+    stream.soft_cap(result, static_cast<float>(spec_.final_soft_cap));
+  }
+  return result;
+}
+
+}  // namespace tandem

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "nn/layers.h"
+
+namespace tandem {
+
+// Where the token embedding lies: in the mapped file, in host memory.
+struct EmbeddingTable {
+  ElementType type = ElementType::kF32;
+  std::span<const std::byte> rows;  // [vocabulary, hidden]
+};
+
+// One rank's part of the model: its stage's layers over its shard. A step goes
+//   begin(batch), embed() or a receive into hidden(), run_layers(), then logits() or a send.
+// Used by its rank's thread alone.
+class Decoder {
+ public:
+  // spec must outlive this.
+  Decoder(const ModelSpec& spec, RankShard shard, DecoderParameters parameters,
+          Activations activations, KvCache kv_cache);
+
+  // Takes the step's batch, which must stay valid until the stream has passed the step.
+  void begin(Stream& stream, const StepBatch& batch);
+  // hidden = rows of the embedding, scaled. First stage.
+  void embed(Stream& stream, const EmbeddingTable& table);
+  // [num_tokens, hidden] of the current step: the stage's input, and after run_layers() its result.
+  MatrixView hidden() const;
+  // Reduces over `group` twice a layer; returns its errors.
+  Status run_layers(Stream& stream, Communicator& group);
+  // [num_output_rows, local vocabulary], or no rows. Last stage. Device memory, until next step.
+  MatrixView logits(Stream& stream);
+
+  std::int64_t weights_bytes() const { return parameters_.size_bytes(); }
+  std::int64_t kv_bytes() const { return kv_cache_.size_bytes(); }
+  std::int64_t compute_bytes() const { return activations_.size_bytes(); }
+
+ private:
+  const ModelSpec& spec_;
+  RankShard shard_;
+  DecoderParameters parameters_;
+  Activations activations_;
+  KvCache kv_cache_;
+  const StepBatch* batch_ = nullptr;
+  std::vector<SequenceSlice> sequences_;
+};
+
+}  // namespace tandem

@@ -1,0 +1,45 @@
+#include "runtime/micro_batch.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace tandem {
+namespace {
+
+// Tokens [begin, end) of the batch as a batch of their own.
+StepBatch slice(const StepBatch& batch, std::int32_t begin, std::int32_t end) {
+  StepBatch piece;
+  piece.token_ids.assign(batch.token_ids.begin() + begin, batch.token_ids.begin() + end);
+  piece.positions.assign(batch.positions.begin() + begin, batch.positions.begin() + end);
+  piece.slots.assign(batch.slots.begin() + begin, batch.slots.begin() + end);
+  for (const StepSequence& sequence : batch.sequences) {
+    const std::int32_t first = std::max(sequence.first_token, begin);
+    const std::int32_t last = std::min(sequence.first_token + sequence.num_tokens, end);
+    if (first >= last) continue;
+    StepSequence part;
+    part.first_token = first - begin;
+    part.num_tokens = last - first;
+    const std::int32_t cut_off = sequence.first_token + sequence.num_tokens - last;
+    part.context_tokens = sequence.context_tokens - cut_off;
+    part.block_table = sequence.block_table;
+    piece.sequences.push_back(std::move(part));
+  }
+  for (const std::int32_t row : batch.output_rows) {
+    if (row >= begin && row < end) piece.output_rows.push_back(row - begin);
+  }
+  return piece;
+}
+
+}  // namespace
+
+std::vector<StepBatch> split_batch(const StepBatch& batch, std::int32_t max_tokens) {
+  TANDEM_CHECK(max_tokens > 0, "micro-batches without tokens");
+  std::vector<StepBatch> pieces;
+  for (std::int32_t begin = 0; begin < batch.num_tokens(); begin += max_tokens) {
+    pieces.push_back(slice(batch, begin, std::min(begin + max_tokens, batch.num_tokens())));
+  }
+  return pieces;
+}
+
+}  // namespace tandem

@@ -1,0 +1,50 @@
+#include "runtime/observed_communicator.h"
+
+#include "base/clock.h"
+
+namespace tandem {
+
+ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown)
+    : inner_(std::move(inner)), slowdown_(slowdown) {}
+
+Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
+  before_collective();
+  Status status = inner_->all_reduce_sum(stream, x);
+  after_collective();
+  return status;
+}
+
+Status ObservedCommunicator::all_gather_columns(Stream& stream, MatrixView x,
+                                                const std::vector<std::int64_t>& offsets) {
+  before_collective();
+  Status status = inner_->all_gather_columns(stream, x, offsets);
+  after_collective();
+  return status;
+}
+
+Status ObservedCommunicator::barrier() {
+  before_collective();
+  Status status = inner_->barrier();
+  after_collective();
+  return status;
+}
+
+void ObservedCommunicator::begin_step() {
+  arithmetic_began_ns_ = monotonic_ns();
+}
+
+void ObservedCommunicator::before_collective() {
+  if (slowdown_ <= 0) return;
+  const std::int64_t now = monotonic_ns();
+  const auto taken = static_cast<double>(now - arithmetic_began_ns_);
+  const std::int64_t until = now + static_cast<std::int64_t>(slowdown_ * taken);
+  while (monotonic_ns() < until) {
+  }
+}
+
+void ObservedCommunicator::after_collective() {
+  sign();
+  arithmetic_began_ns_ = monotonic_ns();
+}
+
+}  // namespace tandem

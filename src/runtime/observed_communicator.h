@@ -1,0 +1,43 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "comm/communicator.h"
+
+namespace tandem {
+
+// A rank's seat as the runtime watches it: every collective counts as a sign of life, and for tests
+// and `bench` the time between two collectives, the rank's own arithmetic, can be stretched.
+class ObservedCommunicator : public Communicator {
+ public:
+  // slowdown: 0.2 makes the arithmetic between collectives take 20 % longer.
+  ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown);
+
+  int rank() const override { return inner_->rank(); }
+  int size() const override { return inner_->size(); }
+  Status all_reduce_sum(Stream& stream, MatrixView x) override;
+  Status all_gather_columns(Stream& stream, MatrixView x,
+                            const std::vector<std::int64_t>& offsets) override;
+  Status barrier() override;
+  void abort(const Error& reason) override { inner_->abort(reason); }
+  const CommStats& stats() const override { return inner_->stats(); }
+  void reset_stats() override { inner_->reset_stats(); }
+
+  // The rank begins a step: its arithmetic is measured from here.
+  void begin_step();
+  // Grows while the rank makes progress. Any thread.
+  std::uint64_t num_signs() const { return num_signs_.load(std::memory_order_relaxed); }
+  void sign() { num_signs_.fetch_add(1, std::memory_order_relaxed); }
+
+ private:
+  void before_collective();
+  void after_collective();
+
+  std::unique_ptr<Communicator> inner_;
+  double slowdown_;
+  std::int64_t arithmetic_began_ns_ = 0;
+  std::atomic<std::uint64_t> num_signs_{0};
+};
+
+}  // namespace tandem

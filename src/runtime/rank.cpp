@@ -1,0 +1,151 @@
+#include "runtime/rank.h"
+
+#include "base/clock.h"
+#include "model/tensor_names.h"
+#include "runtime/weight_loader.h"
+
+namespace tandem {
+namespace {
+
+double seconds_of(std::int64_t nanoseconds) {
+  return static_cast<double>(nanoseconds) * 1e-9;
+}
+
+CommStats operator-(const CommStats& now, const CommStats& before) {
+  CommStats delta;
+  delta.wait_seconds = now.wait_seconds - before.wait_seconds;
+  delta.move_seconds = now.move_seconds - before.move_seconds;
+  delta.sent_bytes = now.sent_bytes - before.sent_bytes;
+  return delta;
+}
+
+}  // namespace
+
+Rank::Rank(RankSeat seat) : seat_(std::move(seat)) {
+  times_.device = seat_.plan.device;
+  times_.stage = seat_.stage;
+}
+
+Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
+  Device& device = *seat_.device;
+  const RankShard& shard = seat_.plan.shard;
+  stream_ = device.create_stream();
+  const LoadRequest request{*seat_.spec, *seat_.file, shard, seat_.context_tokens, on_bytes};
+  TANDEM_TRY(DecoderParameters parameters, load_parameters(request, device, *stream_));
+  const ActivationSizes sizes =
+      activation_sizes_of(*seat_.spec, shard, seat_.max_batch_tokens, seat_.max_output_rows);
+  TANDEM_TRY(Activations activations, Activations::create(device, *stream_, sizes));
+  const KvCache::Geometry geometry{seat_.kv.type, seat_.kv.num_blocks, seat_.kv.block_tokens};
+  TANDEM_TRY(KvCache cache, KvCache::create(device, *seat_.spec, shard, geometry));
+  decoder_.emplace(*seat_.spec, shard, std::move(parameters), std::move(activations),
+                   std::move(cache));
+  const std::string name = tensor_name(TensorRole::kTokenEmbedding, -1);
+  const GgufTensor* embedding = seat_.file->find_tensor(name);
+  embedding_ = {embedding->type, embedding->data};
+  return {};
+}
+
+Status Rank::run(StepQueue& queue, std::int64_t deadline_us) {
+  for (std::uint64_t index = 0;; ++index) {
+    std::int64_t idle_ns = 0;
+    const auto step = queue.take(index, idle_ns);
+    if (!step) return {};
+    const std::int64_t began = monotonic_ns();
+    seat_.group->begin_step();
+    output_seconds_ = 0;
+    TANDEM_TRY_STATUS(execute(*step, deadline_us));
+    add_times(seconds_of(monotonic_ns() - began), output_seconds_, idle_ns);
+    seat_.group->sign();
+    queue.finish(index);
+  }
+}
+
+Status Rank::execute(const MicroStep& step, std::int64_t deadline_us) {
+  decoder_->begin(*stream_, *step.batch);
+  TANDEM_TRY_STATUS(enter());
+  TANDEM_TRY_STATUS(decoder_->run_layers(*stream_, *seat_.group));
+  TANDEM_TRY_STATUS(leave(step));
+  return stream_->synchronize(deadline_us);
+}
+
+// The stage's input: embedded here, or from the stage before.
+Status Rank::enter() {
+  if (seat_.from_previous == nullptr) {
+    decoder_->embed(*stream_, embedding_);
+    return {};
+  }
+  return seat_.from_previous->receive(*stream_, seat_.group->rank(), decoder_->hidden());
+}
+
+// The stage's result: to the next stage, or this rank's columns of the logits to the host.
+Status Rank::leave(const MicroStep& step) {
+  if (seat_.to_next != nullptr) {
+    if (seat_.group->rank() != 0) return {};
+    return seat_.to_next->send(*stream_, decoder_->hidden());
+  }
+  const MatrixView logits = decoder_->logits(*stream_);
+  const std::int64_t began = monotonic_ns();
+  const auto vocabulary = seat_.spec->vocabulary_size;
+  const std::int64_t bytes = logits.columns * static_cast<std::int64_t>(sizeof(float));
+  for (std::int64_t row = 0; bytes > 0 && row < logits.rows; ++row) {
+    float* host = step.step->logits.data() + (step.first_output_row + row) * vocabulary +
+                  seat_.plan.shard.vocabulary.begin;
+    stream_->copy_to_host(host, logits.row(row), bytes);
+  }
+  output_seconds_ = seconds_of(monotonic_ns() - began);
+  return {};
+}
+
+void Rank::add_times(double step_seconds, double output_seconds, std::int64_t idle_ns) {
+  const CommStats group = seat_.group->stats();
+  const CommStats from =
+      seat_.from_previous ? seat_.from_previous->stats(seat_.group->rank()) : CommStats{};
+  const bool sends = seat_.to_next != nullptr && seat_.group->rank() == 0;
+  const CommStats to = sends ? seat_.to_next->stats(-1) : CommStats{};
+  const CommStats group_delta = group - last_group_;
+  const CommStats from_delta = from - last_from_;
+  const CommStats to_delta = to - last_to_;
+  last_group_ = group;
+  last_from_ = from;
+  last_to_ = to;
+
+  const std::lock_guard lock(times_mutex_);
+  const double stage_wait = from_delta.wait_seconds + to_delta.wait_seconds;
+  const double transfer = from_delta.move_seconds + to_delta.move_seconds;
+  times_.wait += group_delta.wait_seconds;
+  times_.reduce += group_delta.move_seconds;
+  times_.stage_wait += stage_wait;
+  times_.transfer += transfer;
+  times_.output += output_seconds;
+  times_.compute += step_seconds - group_delta.wait_seconds - group_delta.move_seconds -
+                    stage_wait - transfer - output_seconds;
+  times_.idle += seconds_of(idle_ns);
+  times_.num_steps += 1;
+  times_.sent_bytes += group_delta.sent_bytes + to_delta.sent_bytes;
+}
+
+void Rank::abort(const Error& reason) {
+  seat_.group->abort(reason);
+  if (seat_.from_previous) seat_.from_previous->abort(reason);
+  if (seat_.to_next) seat_.to_next->abort(reason);
+}
+
+RankTimes Rank::times() const {
+  const std::lock_guard lock(times_mutex_);
+  return times_;
+}
+
+void Rank::reset_times() {
+  const std::lock_guard lock(times_mutex_);
+  RankTimes fresh;
+  fresh.device = times_.device;
+  fresh.stage = times_.stage;
+  times_ = fresh;
+}
+
+RankMemory Rank::memory() const {
+  return {seat_.plan.device, decoder_->weights_bytes(), decoder_->kv_bytes(),
+          decoder_->compute_bytes()};
+}
+
+}  // namespace tandem

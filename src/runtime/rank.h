@@ -1,0 +1,72 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "gguf/gguf_file.h"
+#include "nn/decoder.h"
+#include "plan/plan.h"
+#include "runtime/observed_communicator.h"
+#include "runtime/runtime.h"
+#include "runtime/step_queue.h"
+
+namespace tandem {
+
+// Where a rank stands: its plan, its device and its ways to other ranks. Links are null at the
+// ends.
+struct RankSeat {
+  const ModelSpec* spec = nullptr;
+  std::shared_ptr<const GgufFile> file;
+  RankPlan plan;
+  KvPlan kv;
+  std::int32_t stage = 0;
+  std::int32_t max_batch_tokens = 0;
+  std::int32_t max_output_rows = 0;
+  std::int64_t context_tokens = 0;
+  std::unique_ptr<Device> device;
+  std::unique_ptr<ObservedCommunicator> group;
+  std::shared_ptr<StageLink> from_previous;  // this rank receives as its rank in the group
+  std::shared_ptr<StageLink> to_next;        // the group's first rank sends
+};
+
+// One device with its shard of the weights and of the KV cache. Its thread calls load() and then
+// run(); the other functions may be called from any thread.
+class Rank {
+ public:
+  explicit Rank(RankSeat seat);
+
+  // Loads the shard. Blocks. on_bytes: as LoadRequest.
+  Status load(const std::function<void(std::int64_t)>& on_bytes);
+  // Executes steps until the queue is stopped (no error) or one fails.
+  Status run(StepQueue& queue, std::int64_t deadline_us);
+
+  // Makes this rank and those that wait for it fail with `reason`.
+  void abort(const Error& reason);
+  std::uint64_t num_signs() const { return seat_.group->num_signs(); }
+  RankTimes times() const;
+  void reset_times();
+  RankMemory memory() const;
+
+ private:
+  Status execute(const MicroStep& step, std::int64_t deadline_us);
+  Status enter();
+  Status leave(const MicroStep& step);
+  void add_times(double step_seconds, double output_seconds, std::int64_t idle_ns);
+
+  RankSeat seat_;
+  std::unique_ptr<Stream> stream_;
+  std::optional<Decoder> decoder_;
+  EmbeddingTable embedding_;
+  double output_seconds_ = 0;  // of the current step
+
+  mutable std::mutex times_mutex_;
+  RankTimes times_;
+  CommStats last_group_;  // counters as of the last step's end
+  CommStats last_from_;
+  CommStats last_to_;
+};
+
+}  // namespace tandem

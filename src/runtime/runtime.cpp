@@ -1,0 +1,280 @@
+#include "runtime/runtime.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <latch>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
+#include "gguf/gguf_file.h"
+#include "runtime/micro_batch.h"
+#include "runtime/rank.h"
+
+namespace tandem {
+namespace {
+
+// Waits inside groups and links end by the watch in wait(), which knows whether ranks still make
+// progress; their own deadline only backs it up (a stage may rightly wait long for a large prefill
+// of the stage before).
+constexpr std::int64_t kBackstopUs = 600'000'000;
+
+class ThreadedRuntime : public Runtime {
+ public:
+  ThreadedRuntime(Plan plan, const ModelSpec& spec, const RuntimeOptions& options)
+      : plan_(std::move(plan)),
+        spec_(spec),
+        options_(options),
+        queue_(static_cast<std::int32_t>(plan_.num_ranks())) {}
+
+  ~ThreadedRuntime() override {
+    queue_.stop();
+    for (const auto& rank : ranks_) {
+      rank->abort({ErrorCode::kCancelled, "the runtime is being stopped", {}, {}, {}});
+    }
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  Status start(std::shared_ptr<const GgufFile> file, std::vector<std::unique_ptr<Device>> devices);
+
+  const Plan& plan() const override { return plan_; }
+  std::int64_t vocabulary_size() const override { return spec_.vocabulary_size; }
+  Result<std::int64_t> submit(std::shared_ptr<const StepBatch> batch) override;
+  Result<StepResult> wait(std::int64_t number) override;
+
+  std::vector<RankTimes> times() const override {
+    std::vector<RankTimes> times;
+    for (const auto& rank : ranks_) times.push_back(rank->times());
+    return times;
+  }
+  void reset_times() override {
+    for (const auto& rank : ranks_) rank->reset_times();
+  }
+  std::vector<RankMemory> memory() const override {
+    std::vector<RankMemory> memory;
+    for (const auto& rank : ranks_) memory.push_back(rank->memory());
+    return memory;
+  }
+
+ private:
+  void seat_ranks(std::shared_ptr<const GgufFile> file,
+                  std::vector<std::unique_ptr<Device>> devices);
+  void run_rank(Rank& rank, std::latch& loaded);
+  void fail(const Error& error);
+  Status failure() const;
+  std::uint64_t num_signs() const;
+  Status await(PendingStep& step);
+
+  Plan plan_;
+  const ModelSpec spec_;
+  RuntimeOptions options_;
+  StepQueue queue_;
+  std::vector<std::unique_ptr<Rank>> ranks_;
+  std::vector<std::thread> threads_;
+  std::atomic<std::int64_t> loaded_bytes_{0};
+
+  mutable std::mutex mutex_;
+  std::optional<Error> error_;  // the first failure: the runtime is unusable from then on
+  std::int64_t next_number_ = 0;
+  std::map<std::int64_t, std::shared_ptr<PendingStep>> pending_;
+};
+
+void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
+                                 std::vector<std::unique_ptr<Device>> devices) {
+  const std::int64_t message_bytes = std::int64_t{plan_.max_batch_tokens} * spec_.hidden_size *
+                                     static_cast<std::int64_t>(sizeof(float));
+  std::size_t next_device = 0;
+  std::shared_ptr<StageLink> from_previous;
+  for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
+    const StagePlan& stage = plan_.stages[s];
+    LocalGroupOptions group_options;
+    group_options.size = static_cast<int>(stage.ranks.size());
+    group_options.max_bytes = message_bytes;
+    group_options.deadline_us = kBackstopUs;
+    group_options.algorithm = options_.reduce_algorithm;
+    group_options.injected_delay_us = options_.injected_link_delay_us;
+    auto seats = create_local_group(group_options);
+    std::shared_ptr<StageLink> to_next;
+    if (s + 1 < plan_.stages.size()) {
+      LocalLinkOptions link_options;
+      link_options.num_receivers = static_cast<int>(plan_.stages[s + 1].ranks.size());
+      link_options.max_bytes = message_bytes;
+      link_options.deadline_us = kBackstopUs;
+      link_options.injected_delay_us = options_.injected_link_delay_us;
+      to_next = create_local_link(link_options);
+    }
+    for (std::size_t r = 0; r < stage.ranks.size(); ++r, ++next_device) {
+      const bool slowed = next_device < options_.injected_slowdown.size();
+      RankSeat seat;
+      seat.spec = &spec_;
+      seat.file = file;
+      seat.plan = stage.ranks[r];
+      seat.kv = plan_.kv;
+      seat.stage = static_cast<std::int32_t>(s);
+      seat.max_batch_tokens = plan_.max_batch_tokens;
+      seat.max_output_rows = plan_.max_output_rows;
+      seat.context_tokens = plan_.context_tokens;
+      seat.device = std::move(devices[next_device]);
+      seat.group = std::make_unique<ObservedCommunicator>(
+          std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0);
+      seat.from_previous = from_previous;
+      seat.to_next = to_next;
+      ranks_.push_back(std::make_unique<Rank>(std::move(seat)));
+    }
+    from_previous = to_next;
+  }
+}
+
+Status ThreadedRuntime::start(std::shared_ptr<const GgufFile> file,
+                              std::vector<std::unique_ptr<Device>> devices) {
+  seat_ranks(std::move(file), std::move(devices));
+  std::latch loaded(static_cast<std::ptrdiff_t>(ranks_.size()));
+  for (const auto& rank : ranks_) {
+    threads_.emplace_back([this, &loaded, &rank = *rank] { run_rank(rank, loaded); });
+  }
+  loaded.wait();
+  return failure();
+}
+
+void ThreadedRuntime::run_rank(Rank& rank, std::latch& loaded) {
+  std::int64_t total = 0;
+  for (const StagePlan& stage : plan_.stages) {
+    for (const RankPlan& part : stage.ranks) total += part.weights_bytes;
+  }
+  const auto on_bytes = [this, total](std::int64_t bytes) {
+    const std::int64_t done = loaded_bytes_.fetch_add(bytes) + bytes;
+    if (options_.on_load_progress) options_.on_load_progress(done, total);
+  };
+  const Status status = rank.load(on_bytes);
+  if (!status.ok()) fail(status.error());
+  loaded.count_down();  // not to be touched after this
+  if (!status.ok()) return;
+  if (const Status ran = rank.run(queue_, options_.deadline_us); !ran.ok()) fail(ran.error());
+}
+
+void ThreadedRuntime::fail(const Error& error) {
+  std::map<std::int64_t, std::shared_ptr<PendingStep>> pending;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!error_) error_ = error;
+    pending = pending_;
+  }
+  queue_.stop();
+  for (const auto& rank : ranks_) rank->abort(error);
+  for (const auto& [number, step] : pending) step->done.interrupt();
+}
+
+Status ThreadedRuntime::failure() const {
+  const std::lock_guard lock(mutex_);
+  if (error_) return *error_;
+  return {};
+}
+
+std::uint64_t ThreadedRuntime::num_signs() const {
+  std::uint64_t total = 0;
+  for (const auto& rank : ranks_) total += rank->num_signs();
+  return total;
+}
+
+Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> batch) {
+  std::string fault =
+      find_fault(*batch, spec_.vocabulary_size, plan_.kv.num_blocks, plan_.kv.block_tokens);
+  if (fault.empty() && batch->num_tokens() > plan_.max_batch_tokens) {
+    fault =
+        fmt::format("{} tokens, the plan allows {}", batch->num_tokens(), plan_.max_batch_tokens);
+  }
+  const auto rows = static_cast<std::int32_t>(batch->output_rows.size());
+  if (fault.empty() && rows > plan_.max_output_rows) {
+    fault = fmt::format("{} rows of logits wanted", rows);
+  }
+  if (!fault.empty()) return Error{ErrorCode::kInternal, fault, "step batch", {}, {}};
+
+  std::vector<std::shared_ptr<const StepBatch>> pieces;
+  const bool cut = plan_.stages.size() > 1 && batch->num_tokens() > options_.micro_batch_tokens;
+  if (cut) {
+    for (StepBatch& piece : split_batch(*batch, options_.micro_batch_tokens)) {
+      pieces.push_back(std::make_shared<const StepBatch>(std::move(piece)));
+    }
+  } else {
+    pieces.push_back(std::move(batch));
+  }
+  auto step = std::make_shared<PendingStep>();
+  step->logits.resize(static_cast<std::size_t>(rows * spec_.vocabulary_size));
+  step->num_open = static_cast<std::int32_t>(pieces.size() * ranks_.size());
+
+  const std::lock_guard lock(mutex_);
+  if (error_) return *error_;
+  pending_.emplace(next_number_, step);
+  std::int64_t first_row = 0;
+  for (auto& piece : pieces) {
+    const auto piece_rows = static_cast<std::int64_t>(piece->output_rows.size());
+    queue_.push({std::move(piece), first_row, step});
+    first_row += piece_rows;
+  }
+  return next_number_++;
+}
+
+// Waits while any rank shows signs of life; fails the runtime once none has for the deadline.
+Status ThreadedRuntime::await(PendingStep& step) {
+  for (std::uint64_t seen = num_signs();;) {
+    const WaitLimits limits{.pause_us = 5, .spin_us = 50, .deadline_us = options_.deadline_us};
+    const auto outcome = step.done.wait_for(1, limits);
+    if (outcome == WaitableCounter::Outcome::kReached) return {};
+    if (outcome == WaitableCounter::Outcome::kInterrupted) return failure();
+    const std::uint64_t now = num_signs();
+    if (now == seen) {
+      fail({ErrorCode::kDeadline, "no device has made progress", "step",
+            fmt::format("progress within {} s", options_.deadline_us / 1'000'000), "none"});
+      return failure();
+    }
+    seen = now;
+  }
+}
+
+Result<StepResult> ThreadedRuntime::wait(std::int64_t number) {
+  std::shared_ptr<PendingStep> step;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = pending_.find(number);
+    if (found == pending_.end()) {
+      return Error{ErrorCode::kInternal, fmt::format("step {} is not pending", number), {}, {}, {}};
+    }
+    step = found->second;
+  }
+  const Status status = await(*step);
+  {
+    const std::lock_guard lock(mutex_);
+    pending_.erase(number);
+  }
+  if (!status.ok()) return status.error();
+  StepResult result;
+  result.vocabulary_size = spec_.vocabulary_size;
+  result.logits = std::move(step->logits);
+  return result;
+}
+
+}  // namespace
+
+Result<StepResult> ModelRunner::step(std::shared_ptr<const StepBatch> batch) {
+  TANDEM_TRY(const std::int64_t number, submit(std::move(batch)));
+  return wait(number);
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::create(Plan plan, const ModelSpec& spec,
+                                                 std::shared_ptr<const GgufFile> file,
+                                                 std::vector<std::unique_ptr<Device>> devices,
+                                                 const RuntimeOptions& options) {
+  TANDEM_TRY_STATUS(validate(plan, spec));
+  if (!plan.fits) return Error{ErrorCode::kDoesNotFit, plan.why_not, "plan", {}, {}};
+  if (devices.size() != static_cast<std::size_t>(plan.num_ranks())) {
+    return invalid_argument("the plan needs another number of devices",
+                            std::to_string(plan.num_ranks()), std::to_string(devices.size()));
+  }
+  auto runtime = std::make_unique<ThreadedRuntime>(std::move(plan), spec, options);
+  TANDEM_TRY_STATUS(runtime->start(std::move(file), std::move(devices)));
+  return std::unique_ptr<Runtime>(std::move(runtime));
+}
+
+}  // namespace tandem

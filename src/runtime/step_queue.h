@@ -1,0 +1,57 @@
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "base/result.h"
+#include "base/waitable_counter.h"
+#include "nn/step_batch.h"
+
+namespace tandem {
+
+// One submitted step: its micro-batches share a result.
+struct PendingStep {
+  std::vector<float> logits;  // [num_output_rows, vocabulary]; each last-stage rank writes its own
+  std::atomic<std::int32_t> num_open{0};  // (rank, micro-batch) pairs not yet done
+  WaitableCounter done;                   // 1: finished; interrupted: the runtime failed
+};
+
+// What one rank executes next.
+struct MicroStep {
+  std::shared_ptr<const StepBatch> batch;
+  std::int64_t first_output_row = 0;  // of this micro-batch in the step's logits
+  std::shared_ptr<PendingStep> step;
+};
+
+// The steps that all ranks execute in the same order. Every rank takes every micro-step once; the
+// last to finish one forgets it. Thread-safe.
+class StepQueue {
+ public:
+  explicit StepQueue(std::int32_t num_ranks) : num_ranks_(num_ranks) {}
+
+  void push(MicroStep step);
+  // The micro-step `index` (0, 1, ...). Blocks until it is there; nullopt once stop() was called.
+  // idle_us is raised by the time blocked.
+  std::optional<MicroStep> take(std::uint64_t index, std::int64_t& idle_ns);
+  // This rank has done micro-step `index`; completes its step if it was the last.
+  void finish(std::uint64_t index);
+  // Ends all waits, present and future.
+  void stop();
+
+ private:
+  struct Entry {
+    MicroStep step;
+    std::int32_t num_open = 0;
+  };
+
+  const std::int32_t num_ranks_;
+  WaitableCounter num_pushed_;
+  std::mutex mutex_;
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, Entry> entries_;
+};
+
+}  // namespace tandem
