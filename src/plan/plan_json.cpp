@@ -137,6 +137,8 @@ class PlanReader {
         required<std::int32_t>(reader, "max_sequences", 1, std::int32_t{kMaxCount});
     plan_.max_batch_tokens =
         required<std::int32_t>(reader, "max_batch_tokens", 1, std::int32_t{kMaxCount});
+    plan_.max_output_rows =
+        required<std::int32_t>(reader, "max_output_rows", 1, std::int32_t{kMaxCount});
     plan_.context_tokens = required<std::int64_t>(reader, "context_tokens", 1, kMaxContextTokens);
     plan_.split_by_expert = reader.get<bool>("split_by_expert").value_or(false);
     if (plan_.split_by_expert && spec_.feed_forward.num_experts == 0) {
@@ -306,6 +308,7 @@ Json to_json(const Plan& plan) {
             {"num_blocks", plan.kv.num_blocks}}},
           {"max_sequences", plan.max_sequences},
           {"max_batch_tokens", plan.max_batch_tokens},
+          {"max_output_rows", plan.max_output_rows},
           {"context_tokens", plan.context_tokens},
           {"split_by_expert", plan.split_by_expert},
           {"predicted", plan.predicted ? predicted_to_json(*plan.predicted) : Json(nullptr)},
