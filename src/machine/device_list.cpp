@@ -80,7 +80,7 @@ Status check_sharing(const std::vector<DeviceSpec>& specs) {
 
 std::vector<int> all_cores(const Machine& machine) {
   std::set<int> cores;
-  for (const Device& device : machine.devices)
+  for (const MachineDevice& device : machine.devices)
     cores.insert(device.cores.begin(), device.cores.end());
   return {cores.begin(), cores.end()};
 }
@@ -100,10 +100,10 @@ const NumaNode* node_of(const std::vector<int>& cores, const Machine& machine) {
   return nullptr;
 }
 
-Result<Device> select_cpu(const DeviceSpec& spec, const Machine& machine) {
-  Device device;
+Result<MachineDevice> select_cpu(const DeviceSpec& spec, const Machine& machine) {
+  MachineDevice device;
   device.id = spec.id();
-  device.kind = DeviceKind::kCpu;
+  device.kind = MachineDeviceKind::kCpu;
   device.name = machine.host.cpu.value_or("CPU");
   device.memory_bytes = machine.host.memory_bytes;
   device.cores = spec.cores.empty() ? all_cores(machine) : spec.cores;
@@ -117,27 +117,29 @@ Result<Device> select_cpu(const DeviceSpec& spec, const Machine& machine) {
   return device;
 }
 
-Result<Device> select_gpu(const DeviceSpec& spec, const Machine& machine) {
+Result<MachineDevice> select_gpu(const DeviceSpec& spec, const Machine& machine) {
   const std::string whole = "cuda:" + std::to_string(spec.gpu_index);
-  if (const Device* found = machine.find_device(whole)) {
-    Device device = *found;
+  if (const MachineDevice* found = machine.find_device(whole)) {
+    MachineDevice device = *found;
     device.id = spec.id();
     return device;
   }
-  const auto gpus = std::count_if(machine.devices.begin(), machine.devices.end(),
-                                  [](const Device& d) { return d.kind == DeviceKind::kGpu; });
+  const auto gpus =
+      std::count_if(machine.devices.begin(), machine.devices.end(),
+                    [](const MachineDevice& d) { return d.kind == MachineDeviceKind::kGpu; });
   return invalid_argument("no such GPU", "one of " + std::to_string(gpus) + " GPUs",
                           quoted(spec.id()));
 }
 
 // Parts of one GPU divide its memory evenly; CPU devices divide the host's by their cores.
-void divide_memory(const std::vector<DeviceSpec>& specs, std::vector<Device>& devices) {
+void divide_memory(const std::vector<DeviceSpec>& specs, std::vector<MachineDevice>& devices) {
   std::int64_t num_cores = 0;
-  for (const Device& device : devices) num_cores += static_cast<std::int64_t>(device.cores.size());
+  for (const MachineDevice& device : devices)
+    num_cores += static_cast<std::int64_t>(device.cores.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    Device& device = devices[i];
+    MachineDevice& device = devices[i];
     if (!device.memory_bytes) continue;
-    if (device.kind == DeviceKind::kCpu) {
+    if (device.kind == MachineDeviceKind::kCpu) {
       const auto own = static_cast<std::int64_t>(device.cores.size());
       device.memory_bytes = *device.memory_bytes / num_cores * own;
     } else {
@@ -180,15 +182,16 @@ Result<std::vector<DeviceSpec>> parse_device_list(std::string_view text) {
   return specs;
 }
 
-Result<std::vector<Device>> select_devices(const std::vector<DeviceSpec>& specs,
-                                           const Machine& machine) {
-  std::vector<Device> devices;
+Result<std::vector<MachineDevice>> select_devices(const std::vector<DeviceSpec>& specs,
+                                                  const Machine& machine) {
+  std::vector<MachineDevice> devices;
   for (const DeviceSpec& spec : specs) {
     if (spec.kind == DeviceSpec::Kind::kAuto) {
-      const bool any_gpu = std::any_of(machine.devices.begin(), machine.devices.end(),
-                                       [](const Device& d) { return d.kind == DeviceKind::kGpu; });
-      for (const Device& device : machine.devices)
-        if (!any_gpu || device.kind == DeviceKind::kGpu) devices.push_back(device);
+      const bool any_gpu =
+          std::any_of(machine.devices.begin(), machine.devices.end(),
+                      [](const MachineDevice& d) { return d.kind == MachineDeviceKind::kGpu; });
+      for (const MachineDevice& device : machine.devices)
+        if (!any_gpu || device.kind == MachineDeviceKind::kGpu) devices.push_back(device);
       if (devices.empty()) return not_found("the machine has no device", "--devices auto");
       return devices;
     }

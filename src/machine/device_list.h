@@ -34,7 +34,7 @@ Result<std::vector<DeviceSpec>> parse_device_list(std::string_view text);
 // The devices of `machine` that `specs` ask for, in that order, with ids as written. Parts of one
 // GPU get equal shares of its memory; CPU devices share the host's by their number of cores.
 // Errors name what the machine has instead.
-Result<std::vector<Device>> select_devices(const std::vector<DeviceSpec>& specs,
-                                           const Machine& machine);
+Result<std::vector<MachineDevice>> select_devices(const std::vector<DeviceSpec>& specs,
+                                                  const Machine& machine);
 
 }  // namespace tandem

@@ -18,18 +18,18 @@ Machine two_nodes() {
   Machine machine;
   machine.host.memory_bytes = 1200;
   machine.host.numa_nodes = {{0, {0, 1, 4, 5}, 600}, {1, {2, 3, 6, 7}, 600}};
-  Device first;
+  MachineDevice first;
   first.id = "cpu:0-1";
   first.cores = {0, 1};
   first.memory_bytes = 600;
-  Device second = first;
+  MachineDevice second = first;
   second.id = "cpu:2-3";
   second.cores = {2, 3};
   machine.devices = {first, second};
   return machine;
 }
 
-Result<std::vector<Device>> select(std::string_view text, const Machine& machine) {
+Result<std::vector<MachineDevice>> select(std::string_view text, const Machine& machine) {
   const auto specs = parse_device_list(text);
   EXPECT_TRUE(specs.ok()) << specs.error().to_string();
   return select_devices(*specs, machine);
@@ -94,9 +94,9 @@ TEST(SelectDevices, CpuIsEveryPhysicalCore) {
 TEST(SelectDevices, AutoTakesNumaNodesUnlessThereAreGpus) {
   Machine machine = two_nodes();
   EXPECT_EQ(select("auto", machine)->size(), 2U);
-  Device gpu;
+  MachineDevice gpu;
   gpu.id = "cuda:0";
-  gpu.kind = DeviceKind::kGpu;
+  gpu.kind = MachineDeviceKind::kGpu;
   machine.devices.push_back(gpu);
   const auto devices = select("auto", machine);
   ASSERT_EQ(devices->size(), 1U);
@@ -121,9 +121,9 @@ TEST(SelectDevices, CpuDevicesShareTheMemoryByCores) {
 
 TEST(SelectDevices, PartsOfAGpuShareItsMemory) {
   Machine machine;
-  Device gpu;
+  MachineDevice gpu;
   gpu.id = "cuda:0";
-  gpu.kind = DeviceKind::kGpu;
+  gpu.kind = MachineDeviceKind::kGpu;
   gpu.memory_bytes = 1000;
   machine.devices = {gpu};
   const auto devices = select("cuda:0#0,cuda:0#1", machine);

@@ -22,10 +22,10 @@ void apply_limits(const CgroupLimits& limits, Host& host) {
       node.memory_bytes = static_cast<std::int64_t>(static_cast<double>(*node.memory_bytes) * part);
 }
 
-Device cpu_device(const NumaNode& node, std::vector<int> cores, const Host& host) {
-  Device device;
+MachineDevice cpu_device(const NumaNode& node, std::vector<int> cores, const Host& host) {
+  MachineDevice device;
   device.id = "cpu:" + format_core_list(cores, '+');
-  device.kind = DeviceKind::kCpu;
+  device.kind = MachineDeviceKind::kCpu;
   device.name = host.cpu.value_or("CPU");
   device.memory_bytes = node.memory_bytes;
   device.numa_node = node.index;

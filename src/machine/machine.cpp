@@ -24,8 +24,8 @@ std::string_view name_of(LinkKind kind) {
   return "unknown";
 }
 
-std::string_view name_of(DeviceKind kind) {
-  return kind == DeviceKind::kGpu ? "gpu" : "cpu";
+std::string_view name_of(MachineDeviceKind kind) {
+  return kind == MachineDeviceKind::kGpu ? "gpu" : "cpu";
 }
 
 std::optional<LinkKind> link_kind_named(std::string_view name) {
@@ -34,8 +34,8 @@ std::optional<LinkKind> link_kind_named(std::string_view name) {
   return std::nullopt;
 }
 
-const Device* Machine::find_device(std::string_view id) const {
-  for (const Device& device : devices)
+const MachineDevice* Machine::find_device(std::string_view id) const {
+  for (const MachineDevice& device : devices)
     if (device.id == id) return &device;
   return nullptr;
 }

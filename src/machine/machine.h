@@ -8,7 +8,7 @@
 
 namespace tandem {
 
-enum class DeviceKind { kGpu, kCpu };
+enum class MachineDeviceKind { kGpu, kCpu };
 
 // What lies between two devices, the fastest first.
 enum class LinkKind {
@@ -23,7 +23,7 @@ enum class LinkKind {
 
 // "nvlink", "pcie-switch", ...: the names used in JSON.
 std::string_view name_of(LinkKind kind);
-std::string_view name_of(DeviceKind kind);
+std::string_view name_of(MachineDeviceKind kind);
 std::optional<LinkKind> link_kind_named(std::string_view name);
 
 // A PCIe link as one end sees it. Generation 1 is 2.5 GT/s a lane, 5 is 32 GT/s.
@@ -38,9 +38,9 @@ struct PcieLink {
 };
 
 // Something that can hold a shard of a model and compute.
-struct Device {
+struct MachineDevice {
   std::string id;  // as in --devices: "cuda:0", "cpu:0-3"
-  DeviceKind kind = DeviceKind::kCpu;
+  MachineDeviceKind kind = MachineDeviceKind::kCpu;
   std::string name;
   std::optional<std::int64_t> memory_bytes;  // what this process may use of it at most
   std::optional<double> bandwidth_gbps;      // of its memory, gigabytes per second
@@ -51,7 +51,7 @@ struct Device {
   std::vector<int> cores;  // a CPU device's logical CPUs, ascending; empty for a GPU
   std::optional<std::string> pci_address;  // "0000:01:00.0"
 
-  bool operator==(const Device&) const = default;
+  bool operator==(const MachineDevice&) const = default;
 };
 
 // The way between two devices, named by their ids. One entry a pair.
@@ -90,11 +90,11 @@ struct Host {
 // What a computer is. A plain value: doctor makes and judges it, plan reads it.
 // Whatever no source stated is nullopt.
 struct Machine {
-  std::vector<Device> devices;
+  std::vector<MachineDevice> devices;
   std::vector<Link> links;
   Host host;
 
-  const Device* find_device(std::string_view id) const;
+  const MachineDevice* find_device(std::string_view id) const;
   // The link between two devices in either order, or nullptr.
   const Link* find_link(std::string_view a, std::string_view b) const;
 

@@ -46,13 +46,13 @@ Result<std::vector<int>> read_cores(JsonReader& reader) {
   return cores;
 }
 
-Result<Device> read_device(const Json& json, const std::string& where) {
+Result<MachineDevice> read_device(const Json& json, const std::string& where) {
   JsonReader reader(json, where);
-  Device device;
+  MachineDevice device;
   device.id = reader.get<std::string>("id").value_or("");
   if (device.id.empty()) reader.fail("id", "a device id such as cuda:0");
   const auto kind = reader.get<std::string>("kind");
-  if (kind == "gpu") device.kind = DeviceKind::kGpu;
+  if (kind == "gpu") device.kind = MachineDeviceKind::kGpu;
   if (kind != "gpu" && kind != "cpu") reader.fail("kind", "gpu or cpu");
   device.name = reader.get<std::string>("name").value_or("");
   device.memory_bytes = reader.get<std::int64_t>("memory_bytes");
@@ -121,7 +121,7 @@ Result<Host> read_host(const Json& json) {
 
 }  // namespace
 
-Json device_to_json(const Device& device) {
+Json device_to_json(const MachineDevice& device) {
   return {{"id", device.id},
           {"kind", name_of(device.kind)},
           {"name", device.name},
@@ -149,7 +149,7 @@ Json link_to_json(const Link& link) {
 
 Json machine_to_json(const Machine& machine) {
   Json devices = Json::array();
-  for (const Device& device : machine.devices) devices.push_back(device_to_json(device));
+  for (const MachineDevice& device : machine.devices) devices.push_back(device_to_json(device));
   Json links = Json::array();
   for (const Link& link : machine.links) links.push_back(link_to_json(link));
   return {{"devices", std::move(devices)},
@@ -164,7 +164,7 @@ Result<Machine> machine_from_json(const Json& json) {
     std::set<std::string> ids;
     for (std::size_t i = 0; i < devices->size(); ++i) {
       const std::string where = "devices[" + std::to_string(i) + "]";
-      TANDEM_TRY(Device device, read_device((*devices)[i], where));
+      TANDEM_TRY(MachineDevice device, read_device((*devices)[i], where));
       if (!ids.insert(device.id).second)
         return malformed(where + ".id", "an id is given twice", "each id once", device.id);
       machine.devices.push_back(std::move(device));

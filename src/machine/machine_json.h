@@ -12,7 +12,7 @@ namespace tandem {
 // "power_limit_w"}],"links":[...],"host":{"cpu","cores","memory_bytes","numa_nodes"}}; what is not
 // known is null. Further fields follow the fixed ones.
 nlohmann::json machine_to_json(const Machine& machine);
-nlohmann::json device_to_json(const Device& device);
+nlohmann::json device_to_json(const MachineDevice& device);
 nlohmann::json link_to_json(const Link& link);
 
 // The inverse, for machines that people write or other runs wrote. Absent fields are unknown;

@@ -12,9 +12,9 @@ using ::testing::HasSubstr;
 
 Machine sample() {
   Machine machine;
-  Device gpu;
+  MachineDevice gpu;
   gpu.id = "cuda:0";
-  gpu.kind = DeviceKind::kGpu;
+  gpu.kind = MachineDeviceKind::kGpu;
   gpu.name = "NVIDIA GeForce RTX 3090";
   gpu.memory_bytes = 25769803776;
   gpu.bandwidth_gbps = 936.2;
@@ -22,7 +22,7 @@ Machine sample() {
   gpu.numa_node = 0;
   gpu.power_limit_w = 350;
   gpu.pci_address = "0000:01:00.0";
-  Device cpu;
+  MachineDevice cpu;
   cpu.id = "cpu:0-3";
   cpu.name = "Some CPU";
   cpu.cores = {0, 1, 2, 3};

@@ -16,7 +16,7 @@ namespace {
 // 500 MiB as nvidia-smi shows it for an idle process on Ampere to Hopper.
 constexpr std::int64_t kGpuReserveBytes = 512 * kMiB;
 
-std::vector<LayoutDevice> layout_devices(const std::vector<Device>& devices,
+std::vector<LayoutDevice> layout_devices(const std::vector<MachineDevice>& devices,
                                          const PlanRequest& request) {
   const std::vector<double> speeds =
       request.shares.empty() ? relative_speeds(devices) : request.shares;
@@ -28,7 +28,7 @@ std::vector<LayoutDevice> layout_devices(const std::vector<Device>& devices,
   return out;
 }
 
-Status check_request(const std::vector<Device>& devices, const PlanRequest& request) {
+Status check_request(const std::vector<MachineDevice>& devices, const PlanRequest& request) {
   const std::size_t count = devices.size();
   if (count == 0) return invalid_argument("no devices to plan for");
   if (!request.shares.empty() && request.shares.size() != count) {
@@ -154,12 +154,12 @@ std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
 
 }  // namespace
 
-std::vector<double> relative_speeds(const std::vector<Device>& devices) {
+std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices) {
   const auto all = [&](auto&& holds) { return std::all_of(devices.begin(), devices.end(), holds); };
   std::vector<double> speeds(devices.size(), 1.0);
-  if (all([](const Device& device) { return device.bandwidth_gbps.value_or(0) > 0; })) {
+  if (all([](const MachineDevice& device) { return device.bandwidth_gbps.value_or(0) > 0; })) {
     for (std::size_t i = 0; i < devices.size(); ++i) speeds[i] = *devices[i].bandwidth_gbps;
-  } else if (all([](const Device& device) { return !device.cores.empty(); })) {
+  } else if (all([](const MachineDevice& device) { return !device.cores.empty(); })) {
     for (std::size_t i = 0; i < devices.size(); ++i) {
       speeds[i] = static_cast<double>(devices[i].cores.size());
     }
@@ -167,13 +167,13 @@ std::vector<double> relative_speeds(const std::vector<Device>& devices) {
   return speeds;
 }
 
-std::int64_t usable_bytes(const Device& device) {
+std::int64_t usable_bytes(const MachineDevice& device) {
   if (!device.memory_bytes) return 0;
-  const std::int64_t reserve = device.kind == DeviceKind::kGpu ? kGpuReserveBytes : 0;
+  const std::int64_t reserve = device.kind == MachineDeviceKind::kGpu ? kGpuReserveBytes : 0;
   return std::max<std::int64_t>(1, *device.memory_bytes - reserve);
 }
 
-Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<Device>& devices,
+Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
                          const PlanRequest& request) {
   TANDEM_TRY_STATUS(check_request(devices, request));
   TANDEM_TRY_STATUS(check_split(request));

@@ -30,16 +30,16 @@ inline constexpr std::int64_t kDefaultContextTokens = 4096;
 
 // How fast the devices are beside each other: measured or catalogued memory bandwidth where it is
 // known of all, else CPU devices by their cores and all others as equals. One entry a device.
-std::vector<double> relative_speeds(const std::vector<Device>& devices);
+std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices);
 
 // What a plan may use of a device: its memory less what driver, context and fragmentation take
 // (GPU: 512 MiB). 0 where the memory is not known.
-std::int64_t usable_bytes(const Device& device);
+std::int64_t usable_bytes(const MachineDevice& device);
 
 // The plan that `run` and `serve` execute on `devices` (ids as the user wrote them, in that order).
 // Explicit requests are obeyed exactly or refused (kInvalidArgument); what is left open is decided
 // for the lowest latency. kDoesNotFit says by how much and what would make it fit.
-Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<Device>& devices,
+Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
                          const PlanRequest& request);
 
 }  // namespace tandem

@@ -12,10 +12,10 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::vector<Device> cpus(int count, int cores_each = 2) {
-  std::vector<Device> devices;
+std::vector<MachineDevice> cpus(int count, int cores_each = 2) {
+  std::vector<MachineDevice> devices;
   for (int i = 0; i < count; ++i) {
-    Device device;
+    MachineDevice device;
     device.id = "cpu:" + std::to_string(i);
     device.memory_bytes = kGiB;
     for (int j = 0; j < cores_each; ++j) device.cores.push_back(i * cores_each + j);
@@ -30,7 +30,7 @@ std::vector<std::size_t> group_sizes(const Plan& plan) {
   return sizes;
 }
 
-Plan must_choose(const std::vector<Device>& devices, const PlanRequest& request) {
+Plan must_choose(const std::vector<MachineDevice>& devices, const PlanRequest& request) {
   const ModelSpec spec = model_for_test({});
   auto plan = choose_plan(spec, devices, request);
   EXPECT_TRUE(plan.ok()) << (plan.ok() ? "" : plan.error().to_string());
@@ -122,7 +122,7 @@ TEST(ChoosePlan, ContextDefaultsToTheModelsOrFourThousand) {
 
 TEST(ChoosePlan, SaysWhatWouldFit) {
   const ModelSpec spec = model_for_test({});
-  std::vector<Device> devices = cpus(1);
+  std::vector<MachineDevice> devices = cpus(1);
   devices[0].memory_bytes = 16 * kMiB;
   PlanRequest request;
   request.context_tokens = 65536;  // 65536 * 2 KiB of keys and values
@@ -134,7 +134,7 @@ TEST(ChoosePlan, SaysWhatWouldFit) {
 }
 
 TEST(RelativeSpeeds, BandwidthElseCores) {
-  std::vector<Device> devices = cpus(2);
+  std::vector<MachineDevice> devices = cpus(2);
   devices[1].cores.push_back(9);
   EXPECT_THAT(relative_speeds(devices), ElementsAre(2, 3));
   devices[0].bandwidth_gbps = 100;
