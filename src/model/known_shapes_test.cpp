@@ -105,6 +105,10 @@ TEST(KnownShapes, DescriptionsAreChecked) {
   EXPECT_THAT(refusal(with("qwen3", "qwen3moe")), HasSubstr("experts"));
   EXPECT_THAT(refusal(with("\"ffn\"", "\"rope\": {\"scaling\": \"magic\"}, \"ffn\"")),
               HasSubstr("scaling (expected llama3 or linear, got magic)"));
+  EXPECT_THAT(refusal(R"({"name": "huge", "architecture": "llama", "layers": 1024,
+                  "hidden": 4194304, "heads": 4096, "ffn": 4194304, "vocabulary": 16777216,
+                  "experts": {"count": 1024, "used": 1}})"),
+              HasSubstr("number of weights (expected at most 1e+15"));
   EXPECT_THAT(refusal("no-such-model"), HasSubstr("no known model of this name"));
 }
 

@@ -205,6 +205,18 @@ Status read_sizes(FieldReader& fields, ModelSpec& spec) {
   return {};
 }
 
+// Each size is within its own bounds; this keeps sums of bytes far below 2^63.
+Status refuse_giants(const ModelSpec& spec, const std::string& where) {
+  constexpr double kMaxParameters = 1e15;
+  double total = 0;
+  for (const TensorSpec& tensor : usual_tensors(spec, ElementType::kF32))
+    total += static_cast<double>(tensor.num_experts) * static_cast<double>(tensor.rows) *
+             static_cast<double>(tensor.columns);
+  if (total <= kMaxParameters) return {};
+  return malformed(where, "number of weights", fmt::format("at most {:.0e}", kMaxParameters),
+                   fmt::format("{:.1e}", total));
+}
+
 }  // namespace
 
 Result<KnownShape> shape_from_json_value(const nlohmann::json& json, std::string_view where) {
@@ -232,6 +244,7 @@ Result<KnownShape> shape_from_json_value(const nlohmann::json& json, std::string
   TANDEM_TRY_STATUS(read_feed_forward(fields, shape.spec));
   TANDEM_TRY_STATUS(read_rope(fields, shape));
   TANDEM_TRY_STATUS(fields.refuse_unknown_fields());
+  TANDEM_TRY_STATUS(refuse_giants(shape.spec, fields.where()));
   return shape;
 }
 
