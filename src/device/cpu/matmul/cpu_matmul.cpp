@@ -1,0 +1,396 @@
+#include "device/cpu/matmul/cpu_matmul.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "device/cpu/matmul/cpu_weight.h"
+#include "device/cpu/matmul/file_rows.h"
+#include "device/cpu/matmul/matmul_kernels.h"
+#include "tensor/half.h"
+
+namespace tandem {
+namespace {
+
+// Rows of x that one pass over a panel of weights takes: their sums, 128 KiB, stay in the L2 cache.
+constexpr std::int64_t kPassRows = 512;
+// Fewer rows of x than this are rounded by the calling thread: waking the others takes longer.
+constexpr std::int64_t kParallelRoundingRows = 4;
+
+// How the rows of x are given to the kernels of a weight.
+enum class Form : std::uint8_t { kRounded, kFloats, kBf16 };
+
+// One weight matrix times some rows of x.
+struct Product {
+  const CpuWeight* weight = nullptr;
+  const std::byte* groups = nullptr;  // the expert's
+  const float* bias = nullptr;
+  Form form = Form::kFloats;
+  std::int64_t first_row = 0;  // in the lists below, of the product's num_rows rows
+  std::int64_t num_rows = 0;
+  int starts_index = 0;  // kRounded: which SumStarts
+
+  std::int64_t num_panels() const {
+    return num_rows == 0 ? 0 : ceil_div<std::int64_t>(weight->rows(), kPanelRows);
+  }
+};
+
+struct Starts {
+  int level_offset = 0;
+  int sub_block = 0;
+  std::vector<SumStarts> chunks;  // [row of x][chunk]
+};
+
+struct alignas(64) ThreadScratch {
+  std::array<PanelChunk, kPanelGroups> panel;
+  std::vector<float> sums;       // [kPassRows][kPanelRows]
+  std::vector<RoundedRow> rows;  // of the product at hand
+  std::vector<const float*> x;
+  std::vector<float> file_row;
+};
+
+}  // namespace
+
+struct CpuMatmul::State {
+  ThreadPool& pool;
+  Arithmetic arithmetic;
+  const RoundedKernels& rounded;
+  FloatKernel float_tile;
+  FloatKernel bf16_tile;
+
+  MatrixView x;
+  std::int64_t num_chunks = 0;
+  bool is_rounded = false;  // is `chunks` that of x?
+  bool is_bf16 = false;
+  std::vector<RoundedChunk> chunks;  // [row of x][chunk]
+  std::vector<Starts> starts;
+  std::size_t num_starts = 0;       // those of x
+  std::vector<std::uint16_t> bf16;  // [row of x][columns, padded to even]
+
+  std::vector<Product> products;
+  std::vector<std::int64_t> x_rows;  // by place in the lists: which row of x, where the row of y is
+  std::vector<float*> y_rows;
+  std::vector<ThreadScratch> scratch;
+
+  State(ThreadPool& p, Arithmetic a, InstructionSet set)
+      : pool(p),
+        arithmetic(a),
+        rounded(rounded_kernels(set)),
+        float_tile(float_kernel(set)),
+        bf16_tile(bf16_kernel(set)),
+        scratch(static_cast<std::size_t>(p.size())) {}
+
+  void begin(MatrixView new_x);
+  void add_product(const Weight* weight, std::int64_t expert, const float* bias,
+                   std::int64_t first_row, std::int64_t num_rows);
+  void run();
+
+ private:
+  Form form_of(const CpuWeight& weight) const;
+  void for_rows(const std::function<void(std::int64_t)>& body);
+  void round_x();
+  void convert_x();
+  int starts_for(const PackedTraits& traits);
+  void compute_panel(const Product& product, std::int64_t panel, ThreadScratch& mine);
+  void rounded_pass(const Product& product, std::int64_t panel, std::int64_t begin,
+                    std::int64_t count, ThreadScratch& mine);
+  void float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
+                  std::int64_t count, ThreadScratch& mine);
+  void store(const Product& product, std::int64_t panel, std::int64_t begin, std::int64_t count,
+             const float* sums);
+  void file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine);
+};
+
+void CpuMatmul::State::begin(MatrixView new_x) {
+  x = new_x;
+  num_chunks = ceil_div<std::int64_t>(x.columns, kChunkColumns);
+  is_rounded = false;
+  is_bf16 = false;
+  num_starts = 0;
+  products.clear();
+  x_rows.clear();
+  y_rows.clear();
+}
+
+Form CpuMatmul::State::form_of(const CpuWeight& weight) const {
+  if (traits_of(weight.type()).is_quantised) return Form::kRounded;
+  return weight.type() == ElementType::kBF16 && bf16_tile != nullptr ? Form::kBf16 : Form::kFloats;
+}
+
+void CpuMatmul::State::add_product(const Weight* weight, std::int64_t expert, const float* bias,
+                                   std::int64_t first_row, std::int64_t num_rows) {
+  Product product;
+  product.weight = static_cast<const CpuWeight*>(weight);
+  product.groups = product.weight->expert(expert);
+  product.bias = bias;
+  product.first_row = first_row;
+  product.num_rows = num_rows;
+  const bool file_rows = product.weight->layout() == WeightLayout::kFileRows;
+  TANDEM_CHECK(file_rows == (arithmetic == Arithmetic::kFloat),
+               "a weight is loaded for the arithmetic that uses it");
+  if (!file_rows && num_rows > 0) {
+    product.form = form_of(*product.weight);
+    if (product.form == Form::kRounded) {
+      round_x();
+      product.starts_index = starts_for(packed_traits(product.weight->type()));
+    } else if (product.form == Form::kBf16) {
+      convert_x();
+    }
+  }
+  products.push_back(product);
+}
+
+void CpuMatmul::State::for_rows(const std::function<void(std::int64_t)>& body) {
+  if (x.rows < kParallelRoundingRows || pool.size() == 1) {
+    for (std::int64_t row = 0; row < x.rows; ++row) body(row);
+    return;
+  }
+  pool.parallel([&](int thread) {
+    const std::int64_t begin = x.rows * thread / pool.size();
+    const std::int64_t end = x.rows * (thread + 1) / pool.size();
+    for (std::int64_t row = begin; row < end; ++row) body(row);
+  });
+}
+
+void CpuMatmul::State::round_x() {
+  if (is_rounded) return;
+  is_rounded = true;
+  const auto size = static_cast<std::size_t>(x.rows * num_chunks);
+  if (chunks.size() < size) chunks.resize(size);
+  for_rows([&](std::int64_t row) {
+    round_row(x.row(row), x.columns, chunks.data() + row * num_chunks);
+  });
+}
+
+void CpuMatmul::State::convert_x() {
+  if (is_bf16) return;
+  is_bf16 = true;
+  const std::int64_t padded = align_up<std::int64_t>(x.columns, 2);
+  const auto size = static_cast<std::size_t>(x.rows * padded);
+  if (bf16.size() < size) bf16.resize(size);
+  for_rows([&](std::int64_t row) {
+    std::uint16_t* out = bf16.data() + row * padded;
+    out[padded - 1] = 0;
+    for (std::int64_t i = 0; i < x.columns; ++i) out[i] = bf16_from_float(x.row(row)[i]);
+  });
+}
+
+int CpuMatmul::State::starts_for(const PackedTraits& traits) {
+  const int offset = rounded.subtracts_offset(traits) ? traits.level_offset : 0;
+  for (std::size_t i = 0; i < num_starts; ++i) {
+    if (starts[i].level_offset == offset && starts[i].sub_block == traits.sub_block) {
+      return static_cast<int>(i);
+    }
+  }
+  if (num_starts == starts.size()) starts.emplace_back();
+  Starts& added = starts[num_starts];
+  added.level_offset = offset;
+  added.sub_block = traits.sub_block;
+  const auto size = static_cast<std::size_t>(x.rows * num_chunks);
+  if (added.chunks.size() < size) added.chunks.resize(size);
+  for_rows([&](std::int64_t row) {
+    sum_starts(chunks.data() + row * num_chunks, num_chunks, offset, traits.sub_block,
+               added.chunks.data() + row * num_chunks);
+  });
+  return static_cast<int>(num_starts++);
+}
+
+// Threads take runs of panels from one counter: a core that is disturbed takes fewer.
+void CpuMatmul::State::run() {
+  std::int64_t total = 0;
+  for (const Product& product : products) total += product.num_panels();
+  if (total == 0) return;
+  const std::int64_t run_length = std::max<std::int64_t>(1, total / (pool.size() * 8));
+  std::atomic<std::int64_t> next{0};
+  pool.parallel([&](int thread) {
+    ThreadScratch& mine = scratch[static_cast<std::size_t>(thread)];
+    for (std::int64_t begin; (begin = next.fetch_add(run_length)) < total;) {
+      std::int64_t panel = begin;
+      std::size_t index = 0;
+      while (panel >= products[index].num_panels()) panel -= products[index++].num_panels();
+      const std::int64_t end = std::min(begin + run_length, total);
+      for (std::int64_t i = begin; i < end; ++i, ++panel) {
+        while (panel >= products[index].num_panels()) panel -= products[index++].num_panels();
+        compute_panel(products[index], panel, mine);
+      }
+    }
+  });
+}
+
+void CpuMatmul::State::compute_panel(const Product& product, std::int64_t panel,
+                                     ThreadScratch& mine) {
+  if (product.weight->layout() == WeightLayout::kFileRows) return file_rows(product, panel, mine);
+  if (mine.sums.empty()) mine.sums.resize(kPassRows * kPanelRows);
+  for (std::int64_t begin = 0; begin < product.num_rows; begin += kPassRows) {
+    const std::int64_t count = std::min(kPassRows, product.num_rows - begin);
+    product.form == Form::kRounded ? rounded_pass(product, panel, begin, count, mine)
+                                   : float_pass(product, panel, begin, count, mine);
+    store(product, panel, begin, count, mine.sums.data());
+  }
+}
+
+void CpuMatmul::State::rounded_pass(const Product& product, std::int64_t panel, std::int64_t begin,
+                                    std::int64_t count, ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
+  const SumStarts* all_starts =
+      starts[static_cast<std::size_t>(product.starts_index)].chunks.data();
+  mine.rows.resize(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
+    mine.rows[static_cast<std::size_t>(i)] = {chunks.data() + row * num_chunks,
+                                              all_starts + row * num_chunks};
+  }
+  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
+  const std::int64_t first_group = panel * kPanelGroups;
+  const std::int64_t all_groups = ceil_div<std::int64_t>(weight.rows(), kGroupRows);
+  const auto num_groups =
+      static_cast<int>(std::min<std::int64_t>(kPanelGroups, all_groups - first_group));
+  const std::byte* groups = product.groups + first_group * group_bytes;
+
+  if (product.num_rows <= kMaxDecodeRows && rounded.decode != nullptr) {
+    for (int g = 0; g < num_groups; ++g) {
+      rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(), mine.rows.data(),
+                     static_cast<int>(count), mine.sums.data() + g * kGroupRows);
+    }
+    return;
+  }
+  std::fill_n(mine.sums.data(), count * kPanelRows, 0.0f);
+  RoundedKernels::Tile tile;
+  tile.traits = packed_traits(weight.type());
+  tile.panel = mine.panel.data();
+  tile.num_groups = num_groups;
+  tile.x = mine.rows.data();
+  tile.num_rows = count;
+  tile.sums = mine.sums.data();
+  for (std::int64_t chunk = 0; chunk < num_chunks; ++chunk) {
+    tile.num_blocks = blocks_in_chunk(weight.columns(), chunk);
+    tile.chunk_index = chunk;
+    const std::byte* at = groups + chunk * chunk_bytes(tile.traits, 8);
+    for (int g = 0; g < num_groups; ++g) {
+      rounded.unpack(weight.type(), at + g * group_bytes, tile.num_blocks,
+                     mine.panel[static_cast<std::size_t>(g)]);
+    }
+    rounded.tile(tile);
+  }
+}
+
+void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
+                                  std::int64_t count, ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
+  const std::int64_t padded = align_up<std::int64_t>(x.columns, 2);
+  mine.x.resize(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
+    mine.x[static_cast<std::size_t>(i)] =
+        product.form == Form::kBf16 ? reinterpret_cast<const float*>(bf16.data() + row * padded)
+                                    : x.row(row);
+  }
+  std::fill_n(mine.sums.data(), count * kPanelRows, 0.0f);
+  FloatTile tile;
+  tile.type = weight.type();
+  tile.group_bytes = packed_group_bytes(weight.type(), weight.columns());
+  const std::int64_t all_groups = ceil_div<std::int64_t>(weight.rows(), kGroupRows);
+  tile.groups = product.groups + panel * kPanelGroups * tile.group_bytes;
+  tile.num_groups =
+      static_cast<int>(std::min<std::int64_t>(kPanelGroups, all_groups - panel * kPanelGroups));
+  tile.x = mine.x.data();
+  tile.num_rows = count;
+  tile.sums = mine.sums.data();
+  // Columns in pieces whose weights (128 to 256 KiB) stay in the L2 cache for all rows of x.
+  constexpr std::int64_t kPieceColumns = 1024;
+  const std::int64_t piece = count <= 8 ? x.columns : kPieceColumns;
+  for (tile.begin = 0; tile.begin < x.columns; tile.begin = tile.end) {
+    tile.end = std::min(tile.begin + piece, x.columns);
+    product.form == Form::kBf16 ? bf16_tile(tile) : float_tile(tile);
+  }
+}
+
+void CpuMatmul::State::store(const Product& product, std::int64_t panel, std::int64_t begin,
+                             std::int64_t count, const float* sums) {
+  const std::int64_t first = panel * kPanelRows;
+  const std::int64_t num_rows = std::min<std::int64_t>(kPanelRows, product.weight->rows() - first);
+  for (std::int64_t i = 0; i < count; ++i) {
+    float* y = y_rows[static_cast<std::size_t>(product.first_row + begin + i)] + first;
+    const float* row = sums + i * kPanelRows;
+    if (product.bias == nullptr) {
+      std::memcpy(y, row, static_cast<std::size_t>(num_rows) * sizeof(float));
+    } else {
+      for (std::int64_t j = 0; j < num_rows; ++j) y[j] = row[j] + product.bias[first + j];
+    }
+  }
+}
+
+void CpuMatmul::State::file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
+  mine.file_row.resize(static_cast<std::size_t>(x.columns));
+  const std::int64_t begin = panel * kPanelRows;
+  const std::int64_t end = std::min<std::int64_t>(begin + kPanelRows, weight.rows());
+  for (std::int64_t row = begin; row < end; ++row) {
+    dequantise_row(weight.type(), product.groups, row, mine.file_row);
+    const float bias = product.bias == nullptr ? 0.0f : product.bias[row];
+    for (std::int64_t i = product.first_row; i < product.first_row + product.num_rows; ++i) {
+      const float* x_row = x.row(x_rows[static_cast<std::size_t>(i)]);
+      y_rows[static_cast<std::size_t>(i)][row] =
+          static_cast<float>(dot(x_row, mine.file_row.data(), x.columns)) + bias;
+    }
+  }
+}
+
+CpuMatmul::CpuMatmul(ThreadPool& pool, Arithmetic arithmetic, InstructionSet set)
+    : state_(std::make_unique<State>(pool, arithmetic, set)) {}
+
+CpuMatmul::~CpuMatmul() = default;
+
+void CpuMatmul::matmul(MatrixView x, std::span<const MatmulTarget> targets) {
+  if (x.rows == 0) return;
+  state_->begin(x);
+  for (const MatmulTarget& target : targets) {
+    TANDEM_CHECK(target.weight->columns() == x.columns && target.y.rows == x.rows &&
+                     target.y.columns == target.weight->rows(),
+                 "matmul: shapes do not agree");
+    const auto first = static_cast<std::int64_t>(state_->x_rows.size());
+    for (std::int64_t row = 0; row < x.rows; ++row) {
+      state_->x_rows.push_back(row);
+      state_->y_rows.push_back(target.y.row(row));
+    }
+    state_->add_product(target.weight, 0, target.bias, first, x.rows);
+  }
+  state_->run();
+}
+
+void CpuMatmul::expert_matmul(const ExpertMatmulArgs& args) {
+  const std::int64_t num_choices = std::int64_t{args.num_tokens} * args.top_k;
+  if (num_choices == 0) return;
+  const bool row_a_token = args.x.rows == args.num_tokens;
+  TANDEM_CHECK(row_a_token || args.x.rows == num_choices, "expert_matmul: rows of x");
+  state_->begin(args.x);
+  for (const ExpertMatmulTarget& target : args.targets) {
+    const std::int64_t num_experts = target.experts->num_experts();
+    TANDEM_CHECK(target.experts->columns() == args.x.columns && target.y.rows == num_choices &&
+                     target.y.columns == target.experts->rows(),
+                 "expert_matmul: shapes do not agree");
+    for (std::int64_t expert = 0; expert < num_experts; ++expert) {
+      const auto first = static_cast<std::int64_t>(state_->x_rows.size());
+      for (std::int64_t choice = 0; choice < num_choices; ++choice) {
+        if (args.expert_ids[choice] - args.first_expert != expert) continue;
+        state_->x_rows.push_back(row_a_token ? choice / args.top_k : choice);
+        state_->y_rows.push_back(target.y.row(choice));
+      }
+      const auto count = static_cast<std::int64_t>(state_->x_rows.size()) - first;
+      if (count > 0) state_->add_product(target.experts, expert, nullptr, first, count);
+    }
+    for (std::int64_t choice = 0; choice < num_choices; ++choice) {
+      const std::int64_t expert = std::int64_t{args.expert_ids[choice]} - args.first_expert;
+      if (expert >= 0 && expert < num_experts) continue;
+      std::fill_n(target.y.row(choice), target.y.columns, 0.0f);
+    }
+  }
+  state_->run();
+}
+
+}  // namespace tandem

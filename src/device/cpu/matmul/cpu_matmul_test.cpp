@@ -1,0 +1,447 @@
+#include "device/cpu/matmul/cpu_matmul.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "device/cpu/matmul/cpu_weight.h"
+#include "device/cpu/matmul/packed_layout.h"
+#include "tensor/block_codes.h"
+#include "tensor/half.h"
+#include "tensor/quantise.h"
+
+namespace tandem {
+namespace {
+
+constexpr double kEps = 0x1p-24;  // half a unit in the last place of a float, relative
+
+std::vector<InstructionSet> available_sets() {
+  std::vector<InstructionSet> sets;
+  for (const auto set :
+       {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512}) {
+    if (set <= best_instruction_set()) sets.push_back(set);
+  }
+  return sets;
+}
+
+std::vector<ElementType> weight_types(bool only_quantised) {
+  std::vector<ElementType> types;
+  for (const ElementTypeTraits& traits : all_element_types()) {
+    if (traits.type == ElementType::kI32) continue;
+    if (traits.is_quantised || !only_quantised) types.push_back(traits.type);
+  }
+  return types;
+}
+
+// A stack of matrices in the blocks of a file.
+struct FileWeight {
+  ElementType type;
+  std::int64_t experts;
+  std::int64_t rows;
+  std::int64_t columns;
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+
+  FileWeight(ElementType t, std::int64_t e, std::int64_t r, std::int64_t c, unsigned seed = 1)
+      : type(t), experts(e), rows(r), columns(c) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal(0.02f, 0.3f);
+    values.resize(static_cast<std::size_t>(e * r * c));
+    for (float& value : values) value = normal(random);
+    bytes.resize(static_cast<std::size_t>(e * r * row_bytes()));
+    quantise(type, values, bytes);
+    dequantise(type, bytes, values);
+  }
+  std::int64_t row_bytes() const { return *bytes_of(type, columns); }
+  const float* row(std::int64_t expert, std::int64_t index) const {
+    return values.data() + (expert * rows + index) * columns;
+  }
+  // The largest number that is added to or subtracted from the values of a row's sub-blocks.
+  double largest_shift(std::int64_t expert, std::int64_t index) const {
+    const BlockScheme* scheme = block_scheme_of(type);
+    if (scheme == nullptr) return 0;
+    double largest = 0;
+    const ElementTypeTraits& traits = traits_of(type);
+    for (std::int64_t b = 0; b < columns / traits.block_elements; ++b) {
+      BlockCodes codes = {};
+      unpack_block(type,
+                   bytes.data() + (expert * rows + index) * row_bytes() + b * traits.block_bytes,
+                   codes);
+      const double dmin = std::fabs(float_from_f16(codes.dmin));
+      if (scheme->scale_form == ScaleForm::kHalfWithMin) largest = std::max(largest, dmin);
+      if (scheme->scale_form != ScaleForm::kSuperWithMin) continue;
+      for (const std::uint8_t min : codes.mins) largest = std::max(largest, dmin * min);
+    }
+    return largest;
+  }
+  WeightSource source() const {
+    WeightSource result;
+    result.type = type;
+    result.num_experts = experts;
+    result.rows = rows;
+    result.columns = columns;
+    result.row_bytes = [this](std::int64_t expert, std::int64_t index) {
+      return std::span(bytes).subspan(
+          static_cast<std::size_t>((expert * rows + index) * row_bytes()),
+          static_cast<std::size_t>(row_bytes()));
+    };
+    return result;
+  }
+};
+
+std::vector<float> gaussian(std::int64_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
+// Numbers that eight bits hold without rounding: integers of up to 127, one of them 127 in every
+// 256 columns; some blocks are smaller by a power of two.
+std::vector<float> representable(std::int64_t rows, std::int64_t columns, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<float> x(static_cast<std::size_t>(rows * columns));
+  for (std::int64_t i = 0; i < rows * columns; ++i) {
+    const std::int64_t column = i % columns;
+    const int shrink = static_cast<int>((i / columns + column / 32) % 4);
+    const int code = static_cast<int>(random() % 255) - 127;
+    const float value = column % 32 == 0 ? 127.0f : static_cast<float>(code);
+    x[static_cast<std::size_t>(i)] = std::ldexp(value, column % 256 < 32 ? 0 : -shrink);
+  }
+  return x;
+}
+
+struct Engine {
+  ThreadPool pool;
+  Arithmetic arithmetic;
+  InstructionSet set;
+  CpuMatmul matmul;
+  Engine(InstructionSet s, int threads = 1, Arithmetic a = Arithmetic::kInt8)
+      : pool(std::vector<int>(static_cast<std::size_t>(threads), 0), false),
+        arithmetic(a),
+        set(s),
+        matmul(pool, a, s) {}
+  std::unique_ptr<Weight> load(const FileWeight& weight) {
+    return std::move(load_cpu_weight(weight.source(), pool, arithmetic, set)).value();
+  }
+  std::vector<float> multiply(const Weight& weight, std::vector<float> x, std::int64_t rows,
+                              const float* bias = nullptr) {
+    std::vector<float> y(static_cast<std::size_t>(rows * weight.rows()), -7.0f);
+    const MatmulTarget target{&weight, bias, dense(y.data(), rows, weight.rows())};
+    matmul.matmul(dense(x.data(), rows, weight.columns()), std::span(&target, 1));
+    return y;
+  }
+};
+
+// What rounding x to eight bits (or, for BF16 weights, to bfloat16) may change in column c: half a
+// step of the block. The step is the largest magnitude of the chunk of 256 columns over 127, over
+// the largest 2^e, e <= 3, with which the block of 32 still fits (rounded_rows.h).
+double rounding_of_x(ElementType type, InstructionSet set, const float* x, std::int64_t columns,
+                     std::int64_t c) {
+  if (type == ElementType::kBF16) {
+    const bool rounds = set == InstructionSet::kAvx512 && has_avx512_bf16();
+    return rounds ? std::fabs(static_cast<double>(x[c])) * 0x1p-9 : 0.0;
+  }
+  if (!traits_of(type).is_quantised) return 0.0;
+  const auto largest = [&](std::int64_t begin, std::int64_t size) {
+    double result = 0;
+    for (std::int64_t i = begin; i < std::min(begin + size, columns); ++i) {
+      result = std::max(result, std::fabs(static_cast<double>(x[i])));
+    }
+    return result;
+  };
+  const double chunk = largest(c / 256 * 256, 256);
+  const double block = largest(c / 32 * 32, 32);
+  int e = 0;
+  while (e < 3 && std::ldexp(block, e + 1) <= chunk) ++e;
+  return std::ldexp(chunk / 127, -e) / 2;
+}
+
+// Bounds |y - exact| for one output:
+//
+//   sum |w_c| r_c        r_c: rounding of x_c, above; w is used exactly
+//   + n eps sum (|w_c| + 2 shift)(|x_c| + r_c)
+//
+// where n counts the roundings a term passes through: of x's scale, of the code (x * 127 / largest
+// is itself rounded), and one for each addition after it: those of its chunk (at most 16 + 2), and
+// one a chunk. With float activations there is one a column. The shift: level times scale and the
+// subtracted min are separate terms, each at most |w| + shift.
+struct Reference {
+  double exact = 0;
+  double tolerance = 0;
+};
+Reference reference(const FileWeight& weight, InstructionSet set, std::int64_t expert,
+                    std::int64_t row, const float* x, bool exact_x) {
+  Reference result;
+  double magnitude = 0;
+  const double shift = weight.largest_shift(expert, row);
+  const float* w = weight.row(expert, row);
+  for (std::int64_t c = 0; c < weight.columns; ++c) {
+    result.exact += static_cast<double>(w[c]) * x[c];
+    const double rounding = exact_x ? 0.0 : rounding_of_x(weight.type, set, x, weight.columns, c);
+    result.tolerance += std::fabs(static_cast<double>(w[c])) * rounding;
+    magnitude += (std::fabs(static_cast<double>(w[c])) + 2 * shift) *
+                 (std::fabs(static_cast<double>(x[c])) + rounding);
+  }
+  const auto columns = static_cast<double>(weight.columns);
+  const double additions =
+      traits_of(weight.type).is_quantised ? 18 + std::ceil(columns / 256) : columns;
+  result.tolerance += (additions + 4) * kEps * magnitude;
+  return result;
+}
+
+void expect_products(const FileWeight& weight, InstructionSet set, const std::vector<float>& x,
+                     std::int64_t num_rows, const std::vector<float>& y, bool exact_x) {
+  for (std::int64_t i = 0; i < num_rows; ++i) {
+    for (std::int64_t row = 0; row < weight.rows; ++row) {
+      const Reference want = reference(weight, set, 0, row, x.data() + i * weight.columns, exact_x);
+      ASSERT_NEAR(y[static_cast<std::size_t>(i * weight.rows + row)], want.exact, want.tolerance)
+          << traits_of(weight.type).name << " " << name_of(set) << " row of x " << i << ", row "
+          << row << " of " << weight.rows << "x" << weight.columns;
+    }
+  }
+}
+
+using Case = std::tuple<ElementType, InstructionSet>;
+class Matmul : public testing::TestWithParam<Case> {
+ protected:
+  ElementType type() const { return std::get<0>(GetParam()); }
+  InstructionSet set() const { return std::get<1>(GetParam()); }
+  // Shapes that divide by nothing: [rows, blocks of columns].
+  std::vector<std::pair<std::int64_t, std::int64_t>> shapes() const {
+    const std::int64_t block = traits_of(type()).block_elements;
+    if (block == 1) return {{5, 1}, {64, 96}, {83, 67}, {16, 1500}};
+    if (block == 256) return {{1, 256}, {16, 512}, {67, 768}, {130, 256}};
+    return {{1, 32}, {16, 256}, {67, 96}, {83, 288}, {130, 544}};
+  }
+};
+class RoundedMatmul : public Matmul {};
+
+std::string case_name(const testing::TestParamInfo<Case>& test) {
+  return std::string(traits_of(std::get<0>(test.param)).name) + "_" +
+         std::string(name_of(std::get<1>(test.param)));
+}
+INSTANTIATE_TEST_SUITE_P(Types, Matmul,
+                         testing::Combine(testing::ValuesIn(weight_types(false)),
+                                          testing::ValuesIn(available_sets())),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Types, RoundedMatmul,
+                         testing::Combine(testing::ValuesIn(weight_types(true)),
+                                          testing::ValuesIn(available_sets())),
+                         case_name);
+
+TEST_P(Matmul, IsWithinTheRoundingOfActivations) {
+  Engine engine(set());
+  for (const auto& [rows, columns] : shapes()) {
+    const FileWeight weight(type(), 1, rows, columns);
+    const auto loaded = engine.load(weight);
+    for (const std::int64_t num_rows : {1, 2, 3, 7, 8, 9, 33}) {
+      const std::vector<float> x = gaussian(num_rows * columns, 17);
+      expect_products(weight, set(), x, num_rows, engine.multiply(*loaded, x, num_rows), false);
+    }
+  }
+}
+
+// Where rounding costs nothing, only the rounding of float additions is left: a tolerance that is
+// thousands of times narrower, in which no wrong bit of a weight can hide.
+TEST_P(Matmul, IsExactForRepresentableActivations) {
+  Engine engine(set());
+  for (const auto& [rows, columns] : shapes()) {
+    const FileWeight weight(type(), 1, rows, columns, 3);
+    const auto loaded = engine.load(weight);
+    for (const std::int64_t num_rows : {1, 2, 3, 7, 8, 9, 33}) {
+      const std::vector<float> x = representable(num_rows, columns, 19);
+      expect_products(weight, set(), x, num_rows, engine.multiply(*loaded, x, num_rows), true);
+    }
+  }
+}
+
+TEST_P(Matmul, ARowsBitsDoNotDependOnItsBatchOrTheThreads) {
+  Engine alone(set(), 1);
+  Engine together(set(), 3);
+  for (const auto& [rows, columns] : {shapes()[2]}) {
+    const FileWeight weight(type(), 1, rows, columns);
+    const auto loaded = alone.load(weight);
+    const auto loaded_together = together.load(weight);
+    constexpr std::int64_t kRows = 600;  // more than one pass
+    const std::vector<float> x = gaussian(kRows * columns, 23);
+    const std::vector<float> batch = together.multiply(*loaded_together, x, kRows);
+    for (const std::int64_t i : {0, 1, 4, 31, 511, 512, 599}) {
+      const std::vector<float> one(x.begin() + i * columns, x.begin() + (i + 1) * columns);
+      const std::vector<float> y = alone.multiply(*loaded, one, 1);
+      ASSERT_EQ(0, std::memcmp(y.data(), batch.data() + i * rows, y.size() * sizeof(float)))
+          << "row " << i << " of " << rows << "x" << columns;
+    }
+  }
+}
+
+TEST_P(RoundedMatmul, IsTheSameBitsOnEveryInstructionSet) {
+  Engine engine(set());
+  Engine portable(InstructionSet::kPortable);
+  for (const auto& [rows, columns] : shapes()) {
+    const FileWeight weight(type(), 1, rows, columns);
+    const std::vector<float> x = gaussian(9 * columns, 29);
+    for (const std::int64_t num_rows : {2, 9}) {
+      const std::vector<float> mine = engine.multiply(
+          *engine.load(weight), {x.begin(), x.begin() + num_rows * columns}, num_rows);
+      const std::vector<float> theirs = portable.multiply(
+          *portable.load(weight), {x.begin(), x.begin() + num_rows * columns}, num_rows);
+      ASSERT_EQ(0, std::memcmp(mine.data(), theirs.data(), mine.size() * sizeof(float)));
+    }
+  }
+}
+
+TEST_P(Matmul, FloatArithmeticIsExactButForRounding) {
+  Engine engine(set(), 2, Arithmetic::kFloat);
+  for (const auto& [rows, columns] : shapes()) {
+    const FileWeight weight(type(), 1, rows, columns);
+    const std::vector<float> x = gaussian(3 * columns, 31);
+    const std::vector<float> y = engine.multiply(*engine.load(weight), x, 3);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        double exact = 0;
+        double magnitude = 0;
+        for (std::int64_t c = 0; c < columns; ++c) {
+          const double term = static_cast<double>(weight.row(0, row)[c]) *
+                              x[static_cast<std::size_t>(i * columns + c)];
+          exact += term;
+          magnitude += std::fabs(term);
+        }
+        // 16 additions in float for each of 16 partial sums, the product, and the result.
+        ASSERT_NEAR(y[static_cast<std::size_t>(i * rows + row)], exact, 18 * kEps * magnitude);
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, NoMemoryBeyondTheFilesBlocks) {
+  Engine engine(set());
+  const FileWeight weight(type(), 1, 64, 1024);
+  EXPECT_LE(static_cast<double>(engine.load(weight)->size_bytes()),
+            1.05 * static_cast<double>(weight.bytes.size()));
+}
+
+TEST_P(Matmul, ExpertsTakeTheirOwnRows) {
+  Engine engine(set(), 2);
+  const std::int64_t columns = traits_of(type()).block_elements == 256 ? 256 : 64;
+  const FileWeight weight(type(), 3, 20, columns);
+  const auto loaded = engine.load(weight);
+  constexpr std::int32_t kTokens = 7;
+  constexpr std::int32_t kTopK = 2;
+  // Experts 4, 5 and 6 of the model are this shard's; the others' results are zeroes.
+  const std::vector<std::int32_t> ids = {4, 5, 6, 4, 0, 5, 7, 9, 5, 6, 4, 6, 5, 4};
+  for (const bool row_a_token : {true, false}) {
+    const std::int64_t x_rows = row_a_token ? kTokens : kTokens * kTopK;
+    std::vector<float> x = representable(x_rows, columns, 37);
+    std::vector<float> y(static_cast<std::size_t>(kTokens * kTopK * weight.rows), -7.0f);
+    const ExpertMatmulTarget target{loaded.get(), dense(y.data(), kTokens * kTopK, weight.rows)};
+    ExpertMatmulArgs args;
+    args.x = dense(x.data(), x_rows, columns);
+    args.targets = std::span(&target, 1);
+    args.expert_ids = ids.data();
+    args.num_tokens = kTokens;
+    args.top_k = kTopK;
+    args.first_expert = 4;
+    engine.matmul.expert_matmul(args);
+    for (std::int64_t choice = 0; choice < kTokens * kTopK; ++choice) {
+      const std::int64_t expert = ids[static_cast<std::size_t>(choice)] - 4;
+      const float* x_row = x.data() + (row_a_token ? choice / kTopK : choice) * columns;
+      for (std::int64_t row = 0; row < weight.rows; ++row) {
+        const float got = y[static_cast<std::size_t>(choice * weight.rows + row)];
+        if (expert < 0 || expert > 2) {
+          ASSERT_EQ(got, 0.0f);
+          continue;
+        }
+        // bfloat16 has eight bits for an integer of seven: nothing is rounded there either.
+        const Reference want = reference(weight, set(), expert, row, x_row, true);
+        ASSERT_NEAR(got, want.exact, want.tolerance) << "choice " << choice << " row " << row;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, TargetsOfOneCallAndBiases) {
+  Engine engine(set(), 2);
+  const FileWeight first(type(), 1, 33, 512, 1);
+  const FileWeight second(ElementType::kQ6_K, 1, 70, 512, 2);
+  const FileWeight none(type(), 1, 0, 512, 2);
+  const auto a = engine.load(first);
+  const auto b = engine.load(second);
+  const auto c = engine.load(none);
+  std::vector<float> x = representable(5, 512, 41);
+  const std::vector<float> bias = gaussian(70, 43);
+  std::vector<float> y(5 * 200, -7.0f);
+  const MatrixView all = dense(y.data(), 5, 200);
+  const std::vector<MatmulTarget> targets = {{a.get(), nullptr, all.slice_columns(0, 33)},
+                                             {c.get(), nullptr, all.slice_columns(40, 0)},
+                                             {b.get(), bias.data(), all.slice_columns(40, 70)}};
+  engine.matmul.matmul(dense(x.data(), 5, 512), targets);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const Reference one = reference(first, set(), 0, 32, x.data() + i * 512, true);
+    EXPECT_NEAR(all.row(i)[32], one.exact, one.tolerance);
+    const Reference two = reference(second, set(), 0, 69, x.data() + i * 512, true);
+    EXPECT_NEAR(all.row(i)[40 + 69], two.exact + bias[69],
+                two.tolerance + kEps * (std::fabs(two.exact) + 4));
+    for (const int untouched : {33, 39, 110, 199}) EXPECT_EQ(all.row(i)[untouched], -7.0f);
+  }
+}
+
+TEST_P(Matmul, NotANumberStaysVisible) {
+  Engine engine(set());
+  const FileWeight weight(type(), 1, 17, 512);
+  std::vector<float> x = gaussian(2 * 512, 47);
+  x[300] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<float> y = engine.multiply(*engine.load(weight), x, 2);
+  for (int row = 0; row < 17; ++row) {
+    EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(row)]));
+    EXPECT_FALSE(std::isnan(y[static_cast<std::size_t>(17 + row)]));
+  }
+}
+
+TEST(CpuWeight, RefusesWhatHasNoProducts) {
+  ThreadPool pool({0}, false);
+  WeightSource source;
+  source.type = ElementType::kI32;
+  auto refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+  source.type = ElementType::kQ4_K;
+  source.rows = 1;
+  source.columns = 32;
+  refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  source.type = ElementType::kF32;
+  source.rows = std::int64_t{1} << 60;
+  source.columns = std::int64_t{1} << 20;
+  refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+}
+
+TEST(CpuWeight, ReportsEveryRowDoneOnce) {
+  const FileWeight weight(ElementType::kQ4_0, 2, 150, 64);
+  for (const Arithmetic arithmetic : {Arithmetic::kInt8, Arithmetic::kFloat}) {
+    std::vector<int> done(300, 0);
+    ThreadPool pool({0, 0}, false);
+    WeightSource source = weight.source();
+    source.rows_done = [&](std::int64_t expert, std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        ++done[static_cast<std::size_t>(expert * 150 + row)];
+      }
+    };
+    ASSERT_TRUE(load_cpu_weight(source, pool, arithmetic, InstructionSet::kPortable).ok());
+    EXPECT_EQ(done, std::vector<int>(300, 1));
+  }
+}
+
+}  // namespace
+}  // namespace tandem

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+
+#include "device/cpu/instruction_set.h"
+#include "device/cpu/matmul/packed_layout.h"
+#include "device/cpu/matmul/rounded_rows.h"
+
+// The inner loops of matrix products, one set of functions for each instruction set. All compute
+// the same, and those for rounded activations to the last bit, because dot products of blocks are
+// exact integers and the floats are added in this order:
+//
+//   for each chunk of 256 columns, in order:
+//     t = 0
+//     for each sub-block of 16 or 32 columns, in order:
+//       t = fma(D * 2^-e, scale, t)                        D, e: see rounded_rows.h
+//       t = fma(8 * 2^-e * sum of codes, m / 8, t)         kHalfWithMin
+//     t = fma(sum over sub-blocks of min * 8 * 2^-e * sum of codes, -dmin / 8, t)   kSuperWithMin;
+//                                                          the sum is an exact integer below 2^24
+//     y = fma(t, scale of the chunk of x, y)
+//
+// For float activations, column after column: y = fma(x, weight, y); with bfloat16 activations,
+// pair after pair. Neither depends on how many rows of x there are, so a sequence's results are the
+// same bits whether it is computed alone or in a batch.
+
+namespace tandem {
+
+// Up to four groups of rows ("a panel") are computed at a time; their sums lie beside each other.
+inline constexpr int kPanelGroups = 4;
+inline constexpr int kPanelRows = kPanelGroups * kGroupRows;
+
+// A chunk of one group with every level a byte and every scale a float: what tile() reads.
+struct alignas(64) PanelChunk {
+  std::uint8_t levels[8][8][kQuadBytes];   // [block][quad][row][column], offset added
+  float scales[16][kGroupRows];            // [sub-block][row]
+  float shifts[8][kGroupRows];             // m / 8 of each block (kHalfWithMin)
+  std::uint32_t min_pairs[8][kGroupRows];  // int16 pairs: sub-blocks 2p, 2p + 1 (kSuperWithMin)
+  float min_scale[kGroupRows];             // -dmin / 8 (kSuperWithMin)
+};
+
+// One row of rounded activations.
+struct RoundedRow {
+  const RoundedChunk* chunks = nullptr;
+  const SumStarts* starts = nullptr;
+};
+
+struct RoundedKernels {
+  // Unpacks one group's chunk of `num_blocks` blocks.
+  void (*unpack)(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
+
+  // Adds one chunk's products to sums[row of x][kPanelRows], for num_groups panels.
+  struct Tile {
+    PackedTraits traits;
+    const PanelChunk* panel = nullptr;
+    int num_groups = 0;
+    int num_blocks = 0;
+    std::int64_t chunk_index = 0;
+    const RoundedRow* x = nullptr;
+    std::int64_t num_rows = 0;
+    float* sums = nullptr;
+  };
+  void (*tile)(const Tile& tile);
+
+  // The product of one group with up to kMaxDecodeRows rows of x, straight from the packed bytes:
+  // writes sums[row][kPanelRows]. Null where unpack and tile are used for any number of rows.
+  void (*decode)(ElementType type, const std::byte* group, std::int64_t columns,
+                 const RoundedRow* x, int num_rows, float* sums);
+
+  // Do the sums of a type start at SumStarts with its level_offset? If not, at those with 0.
+  bool (*subtracts_offset)(const PackedTraits& traits);
+};
+inline constexpr int kMaxDecodeRows = 4;
+
+// Products with F32, F16 and BF16 weights over columns [begin, end), added to
+// sums[row][kPanelRows]. begin is even.
+struct FloatTile {
+  ElementType type = ElementType::kF32;
+  const std::byte* groups = nullptr;
+  std::int64_t group_bytes = 0;
+  int num_groups = 0;
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  const float* const* x = nullptr;  // bfloat16 bits for bf16_tile, padded to an even number
+  std::int64_t num_rows = 0;
+  float* sums = nullptr;
+};
+using FloatKernel = void (*)(const FloatTile& tile);
+
+const RoundedKernels& rounded_kernels(InstructionSet set);
+FloatKernel float_kernel(InstructionSet set);
+// For BF16 weights and activations; null unless has_avx512_bf16() and `set` is kAvx512.
+FloatKernel bf16_kernel(InstructionSet set);
+
+namespace portable {
+void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
+void tile(const RoundedKernels::Tile& tile);
+void float_tile(const FloatTile& tile);
+}  // namespace portable
+
+}  // namespace tandem
