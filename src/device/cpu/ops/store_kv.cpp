@@ -1,0 +1,58 @@
+#include <cstring>
+
+#include "base/check.h"
+#include "device/cpu/ops/cpu_ops.h"
+
+namespace tandem::cpu_ops {
+namespace {
+
+void store_row(const Kernels& kernels, ElementType type, const float* row, std::int64_t count,
+               std::byte* out) {
+  if (type == ElementType::kF16) {
+    kernels.f16(row, count, reinterpret_cast<std::uint16_t*>(out));
+  } else if (type == ElementType::kF32) {
+    std::memcpy(out, row, static_cast<std::size_t>(count) * sizeof(float));
+  } else {
+    kernels.q8_0(row, count, out);
+  }
+}
+
+// Writes every head of one token. base: kv.k or kv.v.
+void store_token(const Kernels& kernels, const KvView& kv, std::int64_t row_bytes,
+                 std::int64_t slot, const float* heads, void* base) {
+  const std::int64_t block = slot / kv.block_tokens;
+  const std::int64_t offset = slot % kv.block_tokens;
+  for (std::int32_t head = 0; head < kv.num_kv_heads; ++head) {
+    const std::int64_t row = (block * kv.num_kv_heads + head) * kv.block_tokens + offset;
+    store_row(kernels, kv.type, heads + head * kv.head_dim, kv.head_dim,
+              static_cast<std::byte*>(base) + row * row_bytes);
+  }
+}
+
+}  // namespace
+
+void store_kv(CpuContext& context, MatrixView k, MatrixView v, const KvView& kv,
+              std::span<const std::int64_t> slots) {
+  if (slots.empty() || kv.num_kv_heads == 0) return;
+  const std::int64_t columns = static_cast<std::int64_t>(kv.num_kv_heads) * kv.head_dim;
+  TANDEM_CHECK(k.columns == columns && v.columns == columns, "k and v hold all heads of the cache");
+  TANDEM_CHECK(k.rows == v.rows && k.rows == static_cast<std::int64_t>(slots.size()),
+               "one slot a token");
+  TANDEM_CHECK(kv.type == ElementType::kF16 || kv.type == ElementType::kF32 ||
+                   (kv.type == ElementType::kQ8_0 && kv.head_dim % 32 == 0),
+               "a type that the cache may have");
+  const std::int64_t num_slots = static_cast<std::int64_t>(kv.num_blocks) * kv.block_tokens;
+  for (const std::int64_t slot : slots) {
+    TANDEM_CHECK(slot >= 0 && slot < num_slots, "a slot of the cache");
+  }
+  const std::int64_t row_bytes = *bytes_of(kv.type, kv.head_dim);
+  for_range(context, k.rows, 2 * columns, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+      store_token(context.kernels, kv, row_bytes, slot, k.row(i), kv.k);
+      store_token(context.kernels, kv, row_bytes, slot, v.row(i), kv.v);
+    }
+  });
+}
+
+}  // namespace tandem::cpu_ops
