@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gguf_exercise.h"
+#include "tokenizer_exercise.h"
 
 namespace tandem {
 namespace {
@@ -36,6 +37,13 @@ TEST(FuzzRegression, GgufHostileInputsAreRefused) {
   const auto inputs = files_in(kFuzz / "regressions/gguf");
   EXPECT_GE(inputs.size(), 10u);
   for (const auto& input : inputs) EXPECT_FALSE(exercise_gguf(input));
+}
+
+// The exercise itself stops the program where an input breaks what must hold.
+TEST(FuzzRegression, TokenizerSeedsHold) {
+  const auto seeds = files_in(kFuzz / "corpus/tokenizer");
+  EXPECT_GE(seeds.size(), 8u);
+  for (const auto& seed : seeds) exercise_tokenizers(seed);
 }
 
 }  // namespace
