@@ -1,0 +1,218 @@
+#include "engine/sampler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "text/vocabularies_for_test.h"
+
+namespace tandem {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::string no_text(std::int32_t) {
+  return {};
+}
+
+// Everything off but the temperature.
+SamplingParams neutral() {
+  SamplingParams params;
+  params.temperature = 1;
+  params.top_k = 0;
+  params.top_p = 1;
+  params.min_p = 0;
+  return params;
+}
+
+std::int32_t sample(Sampler& sampler, std::vector<float> logits) {
+  return sampler.sample(logits).token;
+}
+
+std::vector<std::int32_t> answer(const SamplingParams& params, int length) {
+  Sampler sampler(params, no_text);
+  Random random(99);
+  std::vector<std::int32_t> tokens;
+  for (int i = 0; i < length; ++i) {
+    std::vector<float> logits;
+    for (int j = 0; j < 100; ++j) logits.push_back(static_cast<float>(random.uniform() * 6));
+    tokens.push_back(sample(sampler, logits));
+    sampler.accept(tokens.back());
+  }
+  return tokens;
+}
+
+TEST(Sampler, TheSameSeedGivesTheSameTokens) {
+  SamplingParams params;
+  params.seed = 12;
+  const auto first = answer(params, 50);
+  EXPECT_EQ(answer(params, 50), first);
+  params.seed = 13;
+  EXPECT_NE(answer(params, 50), first);
+}
+
+TEST(Sampler, IsGreedyAtTemperatureZero) {
+  SamplingParams params;
+  params.temperature = 0;
+  params.xtc = {1.0f, 0.1f};
+  Sampler sampler(params, no_text);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(sample(sampler, {1, 3, 2, 3}), 1);
+  EXPECT_EQ(sample(sampler, {-1, -kInfinity, -2}), 0);
+}
+
+TEST(Sampler, FollowsTheDistribution) {
+  Sampler sampler(neutral(), no_text);
+  constexpr int kDraws = 50000;
+  const double expected[] = {0.6, 0.3, 0.1};
+  int counts[3] = {};
+  for (int i = 0; i < kDraws; ++i) {
+    ++counts[sample(sampler, {std::log(0.6f), std::log(0.3f), std::log(0.1f)})];
+  }
+  double chi_square = 0;
+  for (int i = 0; i < 3; ++i) {
+    const double mean = expected[i] * kDraws;
+    chi_square += (counts[i] - mean) * (counts[i] - mean) / mean;
+  }
+  EXPECT_LT(chi_square, 13.8);  // 2 degrees of freedom, once in 1000 seeds
+}
+
+TEST(Sampler, TruncatesBeforeTheTemperature) {
+  // At temperature 100 all three would be nearly even, but min-p saw 0.9, 0.09 and 0.01.
+  SamplingParams params = neutral();
+  params.temperature = 100;
+  params.min_p = 0.05f;
+  Sampler sampler(params, no_text);
+  int counts[3] = {};
+  for (int i = 0; i < 2000; ++i) {
+    ++counts[sample(sampler, {std::log(0.9f), std::log(0.09f), std::log(0.01f)})];
+  }
+  EXPECT_EQ(counts[2], 0);
+  EXPECT_GT(counts[1], 900);
+}
+
+TEST(Sampler, BiasForbidsAndForces) {
+  SamplingParams params = neutral();
+  params.logit_bias = {{0, -kInfinity}, {2, 1000.0f}, {50, 1.0f}};
+  Sampler sampler(params, no_text);
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(sample(sampler, {100, 0, 0}), 2);
+}
+
+TEST(Sampler, PenaltiesSeeThePromptToo) {
+  SamplingParams params = neutral();
+  params.temperature = 0;
+  params.penalties = {.last_n = 64, .repeat = 1.0f, .frequency = 0.0f, .presence = 5.0f};
+  Sampler sampler(params, no_text);
+  sampler.accept(1);
+  EXPECT_EQ(sample(sampler, {1, 3, 2}), 2);
+}
+
+TEST(Sampler, DryKnowsTheTextOfTokens) {
+  SamplingParams params = neutral();
+  params.temperature = 0;
+  params.dry.multiplier = 10;
+  Sampler plain(params, no_text);
+  Sampler broken(params, [](std::int32_t token) { return token == 1 ? "\n" : "x"; });
+  for (const std::int32_t token : {0, 1, 2, 0, 1}) {
+    plain.accept(token);
+    broken.accept(token);
+  }
+  EXPECT_EQ(sample(plain, {1, 0, 2}), 0);
+  EXPECT_EQ(sample(broken, {1, 0, 2}), 2);  // the line ended: nothing is repeated
+}
+
+TEST(Sampler, GivesLogprobsOfTheModelNotOfTheSamplers) {
+  SamplingParams params;
+  params.num_logprobs = 2;
+  params.temperature = 0;
+  params.logit_bias = {{0, -kInfinity}};
+  Sampler sampler(params, no_text);
+  std::vector<float> logits = {std::log(0.7f), std::log(0.2f), std::log(0.1f)};
+  const SampledToken sampled = sampler.sample(logits);
+  EXPECT_EQ(sampled.token, 1);
+  EXPECT_NEAR(sampled.logprob, std::log(0.2), 1e-6);
+  ASSERT_EQ(sampled.likeliest.size(), 2u);
+  EXPECT_EQ(sampled.likeliest[0].token, 0);
+  EXPECT_NEAR(sampled.likeliest[0].logprob, std::log(0.7), 1e-6);
+}
+
+TEST(Sampler, MirostatTakesThePlaceOfTruncation) {
+  SamplingParams params;  // top_k 40, top_p 0.95, min_p 0.05
+  params.temperature = 1;
+  params.top_k = 1;
+  params.mirostat = {2, 10.0f, 0.0f};  // mu = 20 bits: nothing is left out
+  Sampler sampler(params, no_text);
+  bool saw_second = false;
+  for (int i = 0; i < 200; ++i) saw_second |= sample(sampler, {1, 1}) == 1;
+  EXPECT_TRUE(saw_second);
+}
+
+TEST(Sampler, SurvivesRowsWithoutAnyPossibleToken) {
+  for (const float temperature : {0.0f, 1.0f}) {
+    for (const std::int32_t mirostat : {0, 2}) {
+      SamplingParams params;
+      params.temperature = temperature;
+      params.mirostat.version = mirostat;
+      params.num_logprobs = 3;
+      Sampler sampler(params, no_text);
+      EXPECT_EQ(sample(sampler, {-kInfinity, -kInfinity}), 0);
+      EXPECT_EQ(sample(sampler, {std::nanf(""), std::nanf("")}), 0);
+      EXPECT_EQ(sample(sampler, {kInfinity}), 0);
+      EXPECT_EQ(sample(sampler, {0, kInfinity, std::nanf("")}), 1);
+    }
+  }
+}
+
+TEST(SamplerFactory, MakesSamplersThatKnowTheVocabulary) {
+  const auto factory = make_sampler_factory(make_tokenizer(small_bpe_fields()));
+  SamplingParams params = neutral();
+  params.temperature = 0;
+  const auto sampler = factory(params);
+  sampler->accept(5);
+  std::vector<float> logits = {0, 2, 1};
+  EXPECT_EQ(sampler->sample(logits).token, 1);
+}
+
+TEST(Validate, TakesTheDefaultsAndNeutralValues) {
+  EXPECT_TRUE(validate(SamplingParams{}, 10).ok());
+  EXPECT_TRUE(validate(neutral(), 10).ok());
+  SamplingParams off;
+  off.temperature = -1;
+  off.top_k = -5;
+  off.logit_bias = {{9, -kInfinity}};
+  EXPECT_TRUE(validate(off, 10).ok());
+}
+
+TEST(Validate, RefusesAndNamesWhatMakesNoSense) {
+  const auto error_of = [](auto change) {
+    SamplingParams params;
+    change(params);
+    const Status status = validate(params, 10);
+    return status.ok() ? std::string("no error") : status.error().to_string();
+  };
+  using P = SamplingParams;
+  EXPECT_THAT(error_of([](P& p) { p.temperature = std::nanf(""); }), HasSubstr("temperature"));
+  EXPECT_THAT(error_of([](P& p) { p.temperature = kInfinity; }), HasSubstr("temperature"));
+  EXPECT_THAT(error_of([](P& p) { p.top_p = 1.5f; }), HasSubstr("top_p out of range"));
+  EXPECT_THAT(error_of([](P& p) { p.min_p = -0.1f; }), HasSubstr("min_p"));
+  EXPECT_THAT(error_of([](P& p) { p.typical_p = -1; }), HasSubstr("typical_p"));
+  EXPECT_THAT(error_of([](P& p) { p.min_keep = -1; }), HasSubstr("min_keep"));
+  EXPECT_THAT(error_of([](P& p) { p.dynatemp_range = -1; }), HasSubstr("dynatemp_range"));
+  EXPECT_THAT(error_of([](P& p) { p.penalties.last_n = -2; }), HasSubstr("repeat_last_n"));
+  EXPECT_THAT(error_of([](P& p) { p.penalties.repeat = 0; }), HasSubstr("repeat_penalty"));
+  EXPECT_THAT(error_of([](P& p) { p.dry.base = 0.5f; }), HasSubstr("dry_base"));
+  EXPECT_THAT(error_of([](P& p) { p.dry.sequence_breakers.assign(300, "x"); }),
+              HasSubstr("too many dry_sequence_breakers"));
+  EXPECT_THAT(error_of([](P& p) { p.xtc.probability = 2; }), HasSubstr("xtc_probability"));
+  EXPECT_THAT(error_of([](P& p) { p.mirostat.version = 1; }), HasSubstr("mirostat"));
+  EXPECT_THAT(error_of([](P& p) { p.logit_bias = {{10, 0.0f}}; }), HasSubstr("logit_bias"));
+  EXPECT_THAT(error_of([](P& p) { p.logit_bias = {{-1, 0.0f}}; }), HasSubstr("logit_bias"));
+  EXPECT_THAT(error_of([](P& p) { p.logit_bias = {{1, kInfinity}}; }), HasSubstr("logit_bias"));
+}
+
+}  // namespace
+}  // namespace tandem
