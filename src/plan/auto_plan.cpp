@@ -184,6 +184,7 @@ Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>
   layout.context_tokens = context_of(spec, request);
   layout.max_sequences = request.max_sequences;
   layout.max_batch_tokens = request.max_batch_tokens;
+  layout.max_output_rows = request.max_output_rows;
   layout.kv_type = request.kv_type;
   layout.split_by_expert = request.split_by_expert;
   TANDEM_TRY(Plan plan, lay_out(spec, layout));

@@ -21,6 +21,7 @@ struct PlanRequest {
                                                // 0: the model's
   std::int32_t max_sequences = 1;              // -np
   std::int32_t max_batch_tokens = 512;         // -ub
+  std::int32_t max_output_rows = 0;            // of logits in one step; 0: max_sequences
   ElementType kv_type = ElementType::kF16;
   bool split_by_expert = false;
 };

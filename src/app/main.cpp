@@ -1,0 +1,52 @@
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "app/arguments.h"
+#include "app/command.h"
+#include "base/log.h"
+
+#ifndef TANDEM_VERSION
+#define TANDEM_VERSION "0.1.0"
+#endif
+
+namespace {
+
+// CLI11's own exit codes are many; the contract has one for wrong usage.
+constexpr int kWrongUsage = 2;
+
+int run(int argc, char** argv) {
+  CLI::App app("Tandem: one large language model over several GPUs, or several models over them");
+  app.name("tandem");
+  app.set_version_flag("--version", "tandem " TANDEM_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  bool verbose = false;
+  app.add_flag("-v,--verbose", verbose, "Say more on standard error");
+  app.parse_complete_callback(
+      [&verbose] { tandem::set_up_logging(verbose ? spdlog::level::debug : spdlog::level::info); });
+
+  tandem::CommandOutcome outcome;
+  tandem::add_eval_command(app, outcome);
+  tandem::add_tokenize_commands(app, outcome);
+
+  std::vector<std::string> arguments =
+      tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));
+  std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongUsage;
+  }
+  return outcome.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    return tandem::report_error({tandem::ErrorCode::kInternal, error.what(), {}, {}, {}});
+  }
+}
