@@ -44,7 +44,10 @@ void add_llama_flags_without_effect(CLI::App& command) {
   for (const Ignored& flag : kIgnored) {
     command.add_option(flag.names, flag.why)->expected(0, 1)->group("llama.cpp");
   }
-  command.add_flag("--cont-batching,--no-mmap,--mlock", "Accepted for llama.cpp's command lines")
+  command
+      .add_flag_function(
+          "--cont-batching,--no-mmap,--mlock", [](std::int64_t) {},
+          "Accepted for llama.cpp's command lines")
       ->group("llama.cpp");
 }
 

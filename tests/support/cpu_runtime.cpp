@@ -1,0 +1,83 @@
+#include "support/cpu_runtime.h"
+
+#include <algorithm>
+#include <numeric>
+#include <thread>
+
+#include "runtime/evaluate.h"
+
+namespace tandem::test {
+
+Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const SplitChoice& split,
+                                              const RunChoice& run) {
+  LayoutRequest request;
+  request.context_tokens = 256;
+  request.max_sequences = 4;
+  request.max_batch_tokens = run.max_batch_tokens;
+  request.max_output_rows = 16;
+  request.kv_block_tokens = 16;
+  request.kv_type = run.kv_type;
+  request.split_by_expert = split.by_expert;
+  std::vector<std::unique_ptr<Device>> devices;
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  for (const auto& stage : split.stages) {
+    std::vector<LayoutDevice> group;
+    for (const double speed : stage) {
+      const int index = static_cast<int>(devices.size());
+      const std::string id = "cpu:0#" + std::to_string(index);
+      CpuDeviceOptions options;
+      options.cores = {index % cores};
+      options.pin_threads = false;
+      options.arithmetic = run.arithmetic;
+      options.instruction_set = run.instruction_set;
+      TANDEM_TRY(auto device, create_cpu_device(id, options));
+      devices.push_back(std::move(device));
+      group.push_back({id, speed, 0});
+    }
+    request.stages.push_back(std::move(group));
+  }
+  TANDEM_TRY(Plan plan, lay_out(model.spec, request));
+  RuntimeOptions options;
+  options.micro_batch_tokens = run.micro_batch_tokens;
+  return Runtime::create(std::move(plan), model.spec, model.file, std::move(devices), options);
+}
+
+Result<std::vector<float>> logits_of(ModelRunner& runner, const std::vector<std::int32_t>& tokens,
+                                     const std::vector<std::int32_t>& positions) {
+  std::vector<float> rows;
+  TANDEM_TRY_STATUS(evaluate(runner, tokens, positions,
+                             [&](std::int32_t, std::span<const float> logits) -> Status {
+                               rows.insert(rows.end(), logits.begin(), logits.end());
+                               return {};
+                             }));
+  return rows;
+}
+
+Result<Greedy> generate_greedily(ModelRunner& runner, const std::vector<std::int32_t>& prompt,
+                                 std::int32_t count) {
+  const Plan& plan = runner.plan();
+  std::vector<std::int32_t> blocks(static_cast<std::size_t>(plan.kv.num_blocks));
+  std::iota(blocks.rbegin(), blocks.rend(), 0);  // backwards: tables must be obeyed
+  Greedy result;
+  auto next = prompt;
+  std::int32_t context = 0;
+  while (static_cast<std::int32_t>(result.tokens.size()) < count) {
+    const auto chunk =
+        std::min<std::size_t>(next.size(), static_cast<std::size_t>(plan.max_batch_tokens));
+    const std::vector<std::int32_t> ids(next.begin(), next.begin() + static_cast<long>(chunk));
+    next.erase(next.begin(), next.begin() + static_cast<long>(chunk));
+    context += static_cast<std::int32_t>(chunk);
+    auto batch = std::make_shared<StepBatch>();
+    append_sequence(*batch, ids, context, blocks, plan.kv.block_tokens, next.empty());
+    TANDEM_TRY(const StepResult step, runner.step(batch));
+    if (!next.empty()) continue;
+    const auto row = step.row(0);
+    result.logits.insert(result.logits.end(), row.begin(), row.end());
+    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
+    result.tokens.push_back(static_cast<std::int32_t>(best));
+    next = {result.tokens.back()};
+  }
+  return result;
+}
+
+}  // namespace tandem::test
