@@ -21,6 +21,18 @@ using Json = nlohmann::json;
 
 constexpr std::size_t kMaxEntries = 10000;
 
+Result<GpuPrice> read_price(const Json& json, const std::string& where) {
+  JsonReader reader(json, where);
+  GpuPrice price;
+  price.usd = reader.get<double>("usd").value_or(-1);
+  if (!(price.usd >= 0)) reader.fail("usd", "dollars, 0 or more");
+  price.condition = reader.get<std::string>("condition").value_or("");
+  price.date = reader.get<std::string>("date").value_or("");
+  price.source = reader.get<std::string>("source").value_or("");
+  TANDEM_TRY_STATUS(reader.status());
+  return price;
+}
+
 Result<GpuModel> read_model(const Json& json, const std::string& where) {
   JsonReader reader(json, where);
   GpuModel model;
@@ -42,6 +54,12 @@ Result<GpuModel> read_model(const Json& json, const std::string& where) {
   model.nvlink_gbps = reader.get<double>("nvlink_gbps");
   model.slots = reader.get<int>("slots");
   model.peer_over_pcie = reader.get<bool>("peer_over_pcie");
+  model.vendor = reader.get<std::string>("vendor").value_or("");
+  model.architecture = reader.get<std::string>("architecture").value_or("");
+  model.int8_tops = reader.get<double>("int8_tops");
+  if (const Json* price = reader.find("price")) {
+    TANDEM_TRY(model.price, read_price(*price, where + ".price"));
+  }
   model.source = reader.get<std::string>("source").value_or("");
   TANDEM_TRY_STATUS(reader.status());
   return model;

@@ -10,6 +10,14 @@
 
 namespace tandem {
 
+// A typical offer. Prices age quickly; `--price` overrides one.
+struct GpuPrice {
+  double usd = 0;
+  std::string condition;  // "new" or "used"
+  std::string date;       // "2026-05"
+  std::string source;
+};
+
 // One GPU model of data/gpus.json. nullopt is not known.
 struct GpuModel {
   std::string name;                        // "RTX 3090"
@@ -24,6 +32,10 @@ struct GpuModel {
   std::optional<double> nvlink_gbps;   // both directions, all links
   std::optional<int> slots;            // usual thickness
   std::optional<bool> peer_over_pcie;  // does the driver grant copies between cards
+  std::string vendor;                  // "NVIDIA"
+  std::string architecture;            // "ampere", "rdna3": the chip's generation
+  std::optional<double> int8_tops;     // dense, of the matrix unit or dp4a
+  std::optional<GpuPrice> price;
   std::string source;
 };
 

@@ -8,19 +8,34 @@ bool always(const PackedTraits&) {
 }
 
 constexpr RoundedKernels kPortable = {portable::unpack, portable::tile, nullptr, always};
+constexpr RoundedKernels kAvx512 = {avx512::unpack, avx512::tile, avx512::decode, always};
 
 }  // namespace
 
-const RoundedKernels& rounded_kernels(InstructionSet) {
+const RoundedKernels& rounded_kernels(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kAvx512:
+      return kAvx512;
+    case InstructionSet::kAvx2:
+    case InstructionSet::kPortable:
+      break;
+  }
   return kPortable;
 }
 
-FloatKernel float_kernel(InstructionSet) {
+FloatKernel float_kernel(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::kAvx512:
+      return avx512::float_tile;
+    case InstructionSet::kAvx2:
+    case InstructionSet::kPortable:
+      break;
+  }
   return portable::float_tile;
 }
 
-FloatKernel bf16_kernel(InstructionSet) {
-  return nullptr;
+FloatKernel bf16_kernel(InstructionSet set) {
+  return set == InstructionSet::kAvx512 && has_avx512_bf16() ? avx512::bf16_tile : nullptr;
 }
 
 }  // namespace tandem

@@ -96,5 +96,13 @@ void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk
 void tile(const RoundedKernels::Tile& tile);
 void float_tile(const FloatTile& tile);
 }  // namespace portable
+namespace avx512 {
+void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
+void tile(const RoundedKernels::Tile& tile);
+void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
+            int num_rows, float* sums);
+void float_tile(const FloatTile& tile);
+void bf16_tile(const FloatTile& tile);
+}  // namespace avx512
 
 }  // namespace tandem

@@ -1,0 +1,148 @@
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "device/cpu/matmul/matmul_kernels.h"
+
+#include "device/cpu/matmul/target_begin_avx512.h"
+
+// Many rows of x: a panel's unpacked chunk lies in the L1 cache, and a tile of kGroups groups x
+// kRows rows of x is summed in registers. With 4 x 3 there are 12 integer and 12 float sums; each
+// weight is loaded once for 3 uses and each activation for 4, which keeps loads below the two a
+// cycle that feed two dot-product instructions.
+
+namespace tandem::avx512 {
+namespace {
+
+enum class Mins : std::uint8_t { kNone, kPairs, kShifts };
+
+inline __m512i broadcast(const void* four_bytes) {
+  std::int32_t value;
+  std::memcpy(&value, four_bytes, 4);
+  return _mm512_set1_epi32(value);
+}
+
+template <int kGroups, int kRows, int kSubBlock, Mins kMins>
+void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
+  constexpr int kSubs = 32 / kSubBlock;
+  constexpr int kQuads = kSubBlock / 4;
+  const PanelChunk* panel = tile.panel;
+  const RoundedChunk* x[kRows];
+  const std::int32_t* starts[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    const RoundedRow& row = tile.x[first_row + i];
+    x[i] = row.chunks + tile.chunk_index;
+    starts[i] = row.starts[tile.chunk_index].starts;
+  }
+  __m512 t[kGroups][kRows];
+#pragma GCC unroll 4
+  for (int g = 0; g < kGroups; ++g) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) t[g][i] = _mm512_setzero_ps();
+  }
+  const int num_subs = tile.num_blocks * kSubs;
+  for (int j = 0; j < num_subs; ++j) {
+    const int b = j / kSubs;
+    const int first_quad = j % kSubs * kQuads;
+    __m512i dots[kGroups][kRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      const __m512i start = _mm512_set1_epi32(starts[i][j]);
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) dots[g][i] = start;
+    }
+#pragma GCC unroll 8
+    for (int q = 0; q < kQuads; ++q) {
+      __m512i weights[kGroups];
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) {
+        weights[g] = _mm512_load_si512(panel[g].levels[b][first_quad + q]);
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        const __m512i codes = broadcast(x[i]->codes + j * kSubBlock + 4 * q);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGroups; ++g) {
+          dots[g][i] = _mm512_dpbusd_epi32(dots[g][i], weights[g], codes);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i) {
+      const __m512 magic = _mm512_set1_ps(x[i]->magic[b]);
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) {
+        const __m512 product = _mm512_sub_ps(_mm512_castsi512_ps(dots[g][i]), magic);
+        t[g][i] = _mm512_fmadd_ps(product, _mm512_load_ps(panel[g].scales[j]), t[g][i]);
+      }
+      if constexpr (kMins == Mins::kShifts) {
+        const __m512 sum = _mm512_set1_ps(x[i]->sums[b]);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGroups; ++g) {
+          t[g][i] = _mm512_fmadd_ps(sum, _mm512_load_ps(panel[g].shifts[b]), t[g][i]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    if constexpr (kMins == Mins::kPairs) {
+      const std::uint32_t* pairs = kSubBlock == 32 ? x[i]->sum_pairs_32 : x[i]->sum_pairs_16;
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) {
+        __m512i mins = _mm512_setzero_si512();
+#pragma GCC unroll 8
+        for (int p = 0; p < 128 / kSubBlock; ++p) {
+          mins = _mm512_dpwssd_epi32(mins, _mm512_load_si512(panel[g].min_pairs[p]),
+                                     broadcast(pairs + p));
+        }
+        t[g][i] =
+            _mm512_fmadd_ps(_mm512_cvtepi32_ps(mins), _mm512_load_ps(panel[g].min_scale), t[g][i]);
+      }
+    }
+    const __m512 scale = _mm512_set1_ps(x[i]->scale);
+    float* sums = tile.sums + (first_row + i) * kPanelRows;
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) {
+      float* at = sums + g * kGroupRows;
+      _mm512_storeu_ps(at, _mm512_fmadd_ps(t[g][i], scale, _mm512_loadu_ps(at)));
+    }
+  }
+}
+
+template <int kGroups, int kSubBlock, Mins kMins>
+void tile_groups(const RoundedKernels::Tile& tile) {
+  std::int64_t row = 0;
+  for (; row + 3 <= tile.num_rows; row += 3) tile_rows<kGroups, 3, kSubBlock, kMins>(tile, row);
+  if (tile.num_rows - row == 2) tile_rows<kGroups, 2, kSubBlock, kMins>(tile, row);
+  if (tile.num_rows - row == 1) tile_rows<kGroups, 1, kSubBlock, kMins>(tile, row);
+}
+
+template <int kSubBlock, Mins kMins>
+void tile_of(const RoundedKernels::Tile& tile) {
+  switch (tile.num_groups) {
+    case 1:
+      return tile_groups<1, kSubBlock, kMins>(tile);
+    case 2:
+      return tile_groups<2, kSubBlock, kMins>(tile);
+    case 3:
+      return tile_groups<3, kSubBlock, kMins>(tile);
+    default:
+      return tile_groups<4, kSubBlock, kMins>(tile);
+  }
+}
+
+}  // namespace
+
+void tile(const RoundedKernels::Tile& tile) {
+  if (tile.traits.form == ScaleForm::kHalfWithMin) return tile_of<32, Mins::kShifts>(tile);
+  const bool with_min = tile.traits.form == ScaleForm::kSuperWithMin;
+  if (tile.traits.sub_block == 32) {
+    return with_min ? tile_of<32, Mins::kPairs>(tile) : tile_of<32, Mins::kNone>(tile);
+  }
+  return with_min ? tile_of<16, Mins::kPairs>(tile) : tile_of<16, Mins::kNone>(tile);
+}
+
+}  // namespace tandem::avx512
+
+#include "device/cpu/matmul/target_end.h"

@@ -1,0 +1,37 @@
+#include "engine/greedy_sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace tandem {
+
+SampledToken GreedySampler::sample(std::span<float> logits) {
+  SampledToken sampled;
+  const auto best = std::ranges::max_element(logits);
+  sampled.token = static_cast<std::int32_t>(best - logits.begin());
+  if (num_logprobs_ < 0) return sampled;
+
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double(logit) - double(*best));
+  const double log_sum = double(*best) + std::log(sum);
+  const auto logprob_of = [&](std::int32_t token) {
+    return static_cast<float>(double(logits[static_cast<std::size_t>(token)]) - log_sum);
+  };
+  sampled.logprob = logprob_of(sampled.token);
+  std::vector<std::int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto count = std::min(order.size(), static_cast<std::size_t>(num_logprobs_));
+  std::ranges::partial_sort(order, order.begin() + static_cast<std::ptrdiff_t>(count),
+                            [&](std::int32_t a, std::int32_t b) {
+                              const float x = logits[static_cast<std::size_t>(a)];
+                              const float y = logits[static_cast<std::size_t>(b)];
+                              return x != y ? x > y : a < b;
+                            });
+  for (std::size_t i = 0; i < count; ++i) {
+    sampled.likeliest.push_back({order[i], logprob_of(order[i])});
+  }
+  return sampled;
+}
+
+}  // namespace tandem

@@ -1,0 +1,411 @@
+#include "engine/llm_engine.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+
+#include "engine/scripted_runner_for_test.h"
+
+namespace tandem {
+namespace {
+
+constexpr std::int64_t kVocabulary = 101;
+
+// What came of one request.
+struct Outcome {
+  std::map<std::int32_t, std::vector<std::int32_t>> tokens;  // by choice
+  std::map<std::int32_t, FinishEvent> finishes;
+  std::optional<Error> error;
+  bool is_over = false;
+};
+
+class LlmEngineTest : public testing::Test {
+ protected:
+  void start(ScriptedRunnerOptions runner, EngineOptions options = {}) {
+    runner.vocabulary_size = kVocabulary;
+    engine_ = std::make_unique<LlmEngine>(std::make_unique<ScriptedRunner>(runner), nullptr,
+                                          std::move(options));
+  }
+
+  RequestId add(std::vector<std::int32_t> prompt, std::int32_t max_tokens, std::int32_t n = 1) {
+    GenerationRequest request;
+    request.prompt = std::move(prompt);
+    request.max_tokens = max_tokens;
+    request.num_choices = n;
+    return add(std::move(request));
+  }
+
+  RequestId add(GenerationRequest request) {
+    const RequestId id = next_id_++;
+    EXPECT_TRUE(engine_->check(request).ok());
+    Outcome& outcome = outcomes_[id];
+    engine_->add(id, std::move(request), [&outcome](GenerationEvent event) {
+      ASSERT_FALSE(outcome.is_over) << "an event after the last one";
+      if (const auto* text = std::get_if<TextEvent>(&event)) {
+        for (const auto& token : text->tokens) outcome.tokens[text->choice].push_back(token.token);
+      } else if (const auto* finish = std::get_if<FinishEvent>(&event)) {
+        ASSERT_TRUE(outcome.finishes.emplace(finish->choice, *finish).second);
+        outcome.is_over = finish->is_last;
+      } else {
+        outcome.error = std::get<ErrorEvent>(event).error;
+        outcome.is_over = true;
+      }
+    });
+    return id;
+  }
+
+  // Steps until nothing is left, with all accounts checked after each one.
+  int run(int most = 100'000) {
+    int steps = 0;
+    while (engine_->step()) {
+      EXPECT_EQ(engine_->find_fault(), "");
+      if (testing::Test::HasFailure() || ++steps > most) {
+        ADD_FAILURE() << "stopped after " << steps << " steps";
+        break;
+      }
+    }
+    return steps;
+  }
+
+  void expect_all_blocks_back() {
+    EXPECT_EQ(engine_->stats().blocks_owned, 0);
+    EXPECT_TRUE(engine_->stats().answers.empty());
+  }
+
+  std::unique_ptr<LlmEngine> engine_;
+  std::map<RequestId, Outcome> outcomes_;
+  RequestId next_id_ = 1;
+};
+
+std::vector<std::int32_t> random_prompt(std::mt19937& random, std::size_t length) {
+  std::vector<std::int32_t> prompt(length);
+  for (auto& token : prompt) token = static_cast<std::int32_t>(random() % kVocabulary);
+  return prompt;
+}
+
+TEST_F(LlmEngineTest, AnswersOneRequest) {
+  start({});
+  const RequestId id = add({1, 2, 3, 4, 5}, 10);
+  run();
+  EXPECT_EQ(outcomes_[id].tokens[0], expected_answer({1, 2, 3, 4, 5}, 10, kVocabulary));
+  const FinishEvent& finish = outcomes_[id].finishes.at(0);
+  EXPECT_EQ(finish.reason, FinishReason::kLength);
+  EXPECT_EQ(finish.usage.prompt_tokens, 5);
+  EXPECT_EQ(finish.usage.completion_tokens, 10);
+  EXPECT_TRUE(outcomes_[id].is_over);
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, AnswersUntilTheContextIsFull) {
+  start({.num_blocks = 4, .context_tokens = 12});
+  const RequestId id = add({1, 2, 3}, -1);
+  run();
+  EXPECT_EQ(outcomes_[id].tokens[0].size(), 9u);
+  EXPECT_EQ(outcomes_[id].finishes.at(0).reason, FinishReason::kLength);
+}
+
+TEST_F(LlmEngineTest, RefusesWhatCanNeverRun) {
+  start({.num_blocks = 4});
+  GenerationRequest request;
+  EXPECT_EQ(engine_->check(request).error().code, ErrorCode::kInvalidArgument);
+  request.prompt.assign(16, 1);
+  EXPECT_FALSE(engine_->check(request).ok());
+  request.prompt.assign(15, 1);
+  EXPECT_TRUE(engine_->check(request).ok());
+  request.prompt[3] = kVocabulary;
+  EXPECT_FALSE(engine_->check(request).ok());
+  request.prompt[3] = -1;
+  EXPECT_FALSE(engine_->check(request).ok());
+  request.prompt[3] = 1;
+  request.num_choices = 0;
+  EXPECT_FALSE(engine_->check(request).ok());
+  request.num_choices = 1'000'000;
+  EXPECT_FALSE(engine_->check(request).ok());
+}
+
+TEST_F(LlmEngineTest, AnAnswerIsTheSameAloneAndAmongOthers) {
+  std::mt19937 random(1);
+  start({.num_blocks = 512, .max_sequences = 32, .max_batch_tokens = 64});
+  std::map<RequestId, std::vector<std::int32_t>> expected;
+  for (int i = 0; i < 32; ++i) {
+    const auto prompt = random_prompt(random, 1 + random() % 40);
+    const auto length = static_cast<std::int32_t>(1 + random() % 20);
+    expected[add(prompt, length)] = expected_answer(prompt, length, kVocabulary);
+  }
+  run();
+  for (const auto& [id, tokens] : expected) EXPECT_EQ(outcomes_[id].tokens[0], tokens);
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, TakesAKnownPrefixFromTheCache) {
+  start({});
+  const std::vector<std::int32_t> prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+  add(prompt, 3);
+  run();
+  const RequestId again = add(prompt, 3);
+  run();
+  EXPECT_EQ(outcomes_[again].finishes.at(0).usage.cached_tokens, 8);
+  EXPECT_EQ(outcomes_[again].tokens[0], expected_answer(prompt, 3, kVocabulary));
+
+  GenerationRequest private_request;
+  private_request.prompt = prompt;
+  private_request.max_tokens = 3;
+  private_request.cache_prompt = false;
+  const RequestId alone = add(std::move(private_request));
+  run();
+  EXPECT_EQ(outcomes_[alone].finishes.at(0).usage.cached_tokens, 0);
+}
+
+TEST_F(LlmEngineTest, TheLastTokenOfAKnownPromptIsComputedAllTheSame) {
+  start({});
+  const std::vector<std::int32_t> prompt = {1, 2, 3, 4, 5, 6, 7, 8};  // two full blocks
+  add(prompt, 2);
+  run();
+  const RequestId again = add(prompt, 2);
+  run();
+  EXPECT_EQ(outcomes_[again].finishes.at(0).usage.cached_tokens, 4);
+  EXPECT_EQ(outcomes_[again].tokens[0], expected_answer(prompt, 2, kVocabulary));
+}
+
+TEST_F(LlmEngineTest, ChoicesShareThePromptsBlocks) {
+  std::int32_t owned = 0;
+  start({.num_blocks = 64, .on_submit = [&](const StepBatch&) {
+           owned = std::max(owned, engine_->stats().blocks_owned);
+         }});
+  const std::vector<std::int32_t> prompt(17, 3);  // four full blocks and a token
+  const RequestId id = add(prompt, 3, 4);
+  run();
+  EXPECT_EQ(owned, 4 + 4) << "four shared blocks, and each choice its own last one";
+  for (std::int32_t choice = 0; choice < 4; ++choice) {
+    EXPECT_EQ(outcomes_[id].tokens[choice], expected_answer(prompt, 3, kVocabulary));
+  }
+  EXPECT_EQ(outcomes_[id].finishes.size(), 4u);
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, PreemptsTheLatestAndLosesNothing) {
+  // Four answers of 4 + 28 tokens need 32 blocks; there are 12.
+  start({.num_blocks = 12, .max_sequences = 4});
+  std::map<RequestId, std::vector<std::int32_t>> expected;
+  for (std::int32_t i = 0; i < 4; ++i) {
+    const std::vector<std::int32_t> prompt = {i, i + 1, i + 2, i + 3};
+    expected[add(prompt, 28)] = expected_answer(prompt, 28, kVocabulary);
+  }
+  run();
+  EXPECT_GT(engine_->stats().preemptions, 0);
+  for (const auto& [id, tokens] : expected) EXPECT_EQ(outcomes_[id].tokens[0], tokens);
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, TheEarliestIsNeverHeldUpByLaterOnes) {
+  start({.num_blocks = 12, .max_sequences = 4});
+  const RequestId first = add({1, 2, 3, 4}, 40);
+  for (std::int32_t i = 0; i < 30; ++i) add({i, i, i}, 20);
+  int steps = 0;
+  while (!outcomes_[first].is_over && engine_->step()) ++steps;
+  EXPECT_LE(steps, 42) << "one step for the prompt, one for each token";
+  run();
+  for (const auto& [id, outcome] : outcomes_) EXPECT_TRUE(outcome.is_over) << id;
+}
+
+TEST_F(LlmEngineTest, AShortPromptPassesALongOneThatComesIn) {
+  start({.num_blocks = 512, .max_batch_tokens = 16});
+  const RequestId long_one = add(std::vector<std::int32_t>(1000, 5), 1);
+  engine_->step();
+  const RequestId short_one = add({1, 2, 3}, 1);
+  for (int i = 0; i < 3; ++i) engine_->step();
+  EXPECT_TRUE(outcomes_[short_one].is_over);
+  EXPECT_FALSE(outcomes_[long_one].is_over);
+  run();
+}
+
+TEST_F(LlmEngineTest, AnswersGoOnWhileALongPromptComesIn) {
+  start({.num_blocks = 512, .max_batch_tokens = 64});
+  const RequestId reader = add({1, 2, 3}, 100);
+  engine_->step();
+  add(std::vector<std::int32_t>(1000, 5), 1);
+  const auto before = outcomes_[reader].tokens[0].size();
+  for (int i = 0; i < 10; ++i) engine_->step();
+  EXPECT_EQ(outcomes_[reader].tokens[0].size(), before + 10) << "a token with every step";
+  run();
+}
+
+TEST_F(LlmEngineTest, CancelFreesBlocksQueuedPrefillingAndDecoding) {
+  start({.num_blocks = 64, .max_sequences = 1, .max_batch_tokens = 8});
+  const RequestId prefilling = add(std::vector<std::int32_t>(40, 1), 5);
+  const RequestId queued = add({1, 2}, 5);
+  engine_->step();
+  engine_->cancel(prefilling);
+  engine_->cancel(queued);
+  EXPECT_TRUE(outcomes_[prefilling].is_over);
+  EXPECT_EQ(outcomes_[queued].finishes.at(0).reason, FinishReason::kCancelled);
+  expect_all_blocks_back();
+  const RequestId decoding = add({4, 5}, 50);
+  for (int i = 0; i < 5; ++i) engine_->step();
+  engine_->cancel(decoding);
+  expect_all_blocks_back();
+  engine_->cancel(decoding);  // once more does nothing
+  EXPECT_FALSE(engine_->step());
+}
+
+TEST_F(LlmEngineTest, EveryStageOfAPipelineHasAStep) {
+  std::int32_t largest = 0;
+  start(
+      {.num_stages = 2, .num_blocks = 256, .max_sequences = 8, .on_submit = [&](const auto& step) {
+         if (step.num_tokens() == std::ssize(step.sequences)) {
+           largest = std::max(largest, step.num_tokens());
+         }
+       }});
+  std::map<RequestId, std::vector<std::int32_t>> expected;
+  for (std::int32_t i = 0; i < 8; ++i)
+    expected[add({i}, 50)] = expected_answer({i}, 50, kVocabulary);
+  const int steps = run();
+  EXPECT_LE(largest, 4) << "half of the answers in each of two steps";
+  EXPECT_LE(steps, 2 * 50 + 4);
+  for (const auto& [id, tokens] : expected) EXPECT_EQ(outcomes_[id].tokens[0], tokens);
+}
+
+TEST_F(LlmEngineTest, CancelDuringFlightFreesAtTheStepsEnd) {
+  start({.num_stages = 2, .max_sequences = 4});
+  const RequestId a = add({1, 2, 3}, 50);
+  const RequestId b = add({4, 5, 6}, 50);
+  for (int i = 0; i < 4; ++i) engine_->step();
+  engine_->cancel(a);
+  engine_->cancel(b);
+  run();
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, AFailedStepFailsTheRequestsItHeldAlone) {
+  start({.max_sequences = 1, .fail = [](std::int64_t number) -> std::optional<Error> {
+           if (number == 3) return Error{ErrorCode::kInternal, "scripted", {}, {}, {}};
+           return std::nullopt;
+         }});
+  const RequestId held = add({1, 2}, 10);
+  const RequestId waiting = add({3, 4}, 10);
+  run();
+  ASSERT_TRUE(outcomes_[held].error.has_value());
+  EXPECT_EQ(outcomes_[held].error->what, "scripted");
+  EXPECT_EQ(outcomes_[waiting].tokens[0], expected_answer({3, 4}, 10, kVocabulary));
+  expect_all_blocks_back();
+}
+
+TEST_F(LlmEngineTest, ALostRunnerIsRebuiltAndTheRestGoesOn) {
+  ScriptedRunnerOptions good{.vocabulary_size = kVocabulary};
+  good.max_sequences = 2;
+  good.num_stages = 2;
+  ScriptedRunnerOptions bad = good;
+  bad.fail = [](std::int64_t number) -> std::optional<Error> {
+    if (number >= 12) return Error{ErrorCode::kDeadline, "stuck", {}, {}, {}};
+    return std::nullopt;
+  };
+  EngineOptions options;
+  int rebuilt = 0;
+  options.rebuild_runner = [&]() -> Result<std::unique_ptr<ModelRunner>> {
+    ++rebuilt;
+    return std::unique_ptr<ModelRunner>(std::make_unique<ScriptedRunner>(good));
+  };
+  start(bad, std::move(options));
+  std::vector<RequestId> ids;
+  for (std::int32_t i = 0; i < 6; ++i) ids.push_back(add({i, 7, 9, 11, 13}, 20));
+  run();
+  EXPECT_EQ(rebuilt, 1);
+  int failed = 0;
+  for (std::int32_t i = 0; i < 6; ++i) {
+    Outcome& outcome = outcomes_[ids[static_cast<std::size_t>(i)]];
+    ASSERT_TRUE(outcome.is_over);
+    if (outcome.error) {
+      ++failed;
+    } else {
+      EXPECT_EQ(outcome.tokens[0], expected_answer({i, 7, 9, 11, 13}, 20, kVocabulary));
+    }
+  }
+  EXPECT_EQ(failed, 2) << "those that were in flight";
+}
+
+TEST_F(LlmEngineTest, ARunnerLostForGoodFailsAllAndWhatComesLater) {
+  start({.max_sequences = 1, .fail = [](std::int64_t) -> std::optional<Error> {
+           return Error{ErrorCode::kPeerLost, "gone", {}, {}, {}};
+         }});
+  const RequestId a = add({1}, 5);
+  const RequestId b = add({2}, 5);
+  run();
+  EXPECT_TRUE(outcomes_[a].error.has_value());
+  EXPECT_TRUE(outcomes_[b].error.has_value());
+  EXPECT_NE(engine_->stats().failure, "");
+  const RequestId c = add({3}, 5);
+  EXPECT_TRUE(outcomes_[c].error.has_value());
+}
+
+TEST_F(LlmEngineTest, SpeculationChangesNoTokenAndSavesSteps) {
+  // A vocabulary of 3 repeats itself soon, so lookups find something.
+  ScriptedRunnerOptions runner{.num_blocks = 256, .vocabulary_size = 3};
+  EngineOptions options;
+  options.draft_tokens = 4;
+  LlmEngine engine(std::make_unique<ScriptedRunner>(runner), nullptr, options);
+  std::vector<std::int32_t> tokens;
+  GenerationUsage usage;
+  GenerationRequest request;
+  request.prompt = {0, 1, 2};
+  request.max_tokens = 300;
+  engine.add(1, request, [&](GenerationEvent event) {
+    if (const auto* text = std::get_if<TextEvent>(&event)) {
+      for (const auto& token : text->tokens) tokens.push_back(token.token);
+    }
+    if (const auto* finish = std::get_if<FinishEvent>(&event)) usage = finish->usage;
+  });
+  int steps = 0;
+  while (engine.step()) {
+    ASSERT_EQ(engine.find_fault(), "");
+    ++steps;
+  }
+  EXPECT_EQ(tokens, expected_answer({0, 1, 2}, 300, 3));
+  EXPECT_GT(usage.accepted_tokens, 0);
+  EXPECT_EQ(steps, 300 - usage.accepted_tokens);
+}
+
+// Random requests, lengths, cancellations and too few blocks, over one to three stages.
+TEST_F(LlmEngineTest, NoTokenIsEverWrongUnderRandomLoad) {
+  for (std::uint32_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937 random(seed);
+    ScriptedRunnerOptions runner;
+    runner.num_stages = static_cast<std::int32_t>(1 + seed % 3);
+    runner.num_blocks = static_cast<std::int32_t>(12 + random() % 30);
+    runner.max_sequences = static_cast<std::int32_t>(1 + random() % 8);
+    runner.max_batch_tokens = static_cast<std::int32_t>(4 + random() % 40);
+    EngineOptions options;
+    options.draft_tokens = seed % 4 == 0 ? 3 : 0;
+    start(runner, options);
+    std::map<RequestId, std::vector<std::int32_t>> prompts;
+    const std::vector<std::int32_t> common = random_prompt(random, 13);
+    for (int i = 0; i < 120; ++i) {
+      auto prompt = random_prompt(random, 1 + random() % 12);
+      if (random() % 2 == 0) prompt.insert(prompt.begin(), common.begin(), common.end());
+      const auto n = static_cast<std::int32_t>(1 + (random() % 4 == 0 ? random() % 3 : 0));
+      const RequestId id = add(prompt, static_cast<std::int32_t>(1 + random() % 20), n);
+      prompts[id] = std::move(prompt);
+      for (auto steps = random() % 6; steps > 0; --steps) {
+        engine_->step();
+        ASSERT_EQ(engine_->find_fault(), "");
+      }
+      if (random() % 6 == 0) engine_->cancel(1 + random() % id);
+    }
+    run();
+    for (auto& [id, prompt] : prompts) {
+      Outcome& outcome = outcomes_[id];
+      ASSERT_TRUE(outcome.is_over) << id;
+      for (auto& [choice, tokens] : outcome.tokens) {
+        ASSERT_EQ(tokens,
+                  expected_answer(prompt, static_cast<std::int32_t>(tokens.size()), kVocabulary))
+            << "request " << id << " choice " << choice;
+      }
+    }
+    expect_all_blocks_back();
+    outcomes_.clear();
+  }
+}
+
+}  // namespace
+}  // namespace tandem

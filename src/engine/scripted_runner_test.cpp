@@ -1,0 +1,92 @@
+#include "engine/scripted_runner_for_test.h"
+
+#include <chrono>
+#include <thread>
+
+#include "base/check.h"
+
+namespace tandem {
+
+std::int32_t scripted_next_token(const std::vector<std::int32_t>& history,
+                                 std::int64_t vocabulary_size) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+  for (const std::int32_t token : history) {
+    hash = (hash ^ static_cast<std::uint64_t>(token + 1)) * 0x100000001b3ULL;
+    hash ^= hash >> 29;
+  }
+  return static_cast<std::int32_t>(hash % static_cast<std::uint64_t>(vocabulary_size));
+}
+
+std::vector<std::int32_t> expected_answer(std::vector<std::int32_t> prompt, std::int32_t num_tokens,
+                                          std::int64_t vocabulary_size) {
+  std::vector<std::int32_t> answer;
+  for (std::int32_t i = 0; i < num_tokens; ++i) {
+    answer.push_back(scripted_next_token(prompt, vocabulary_size));
+    prompt.push_back(answer.back());
+  }
+  return answer;
+}
+
+ScriptedRunner::ScriptedRunner(ScriptedRunnerOptions options)
+    : options_(std::move(options)),
+      cache_(static_cast<std::size_t>(options_.num_blocks * options_.block_tokens), -1) {
+  plan_.stages.resize(static_cast<std::size_t>(options_.num_stages));
+  plan_.kv.block_tokens = options_.block_tokens;
+  plan_.kv.num_blocks = options_.num_blocks;
+  plan_.max_sequences = options_.max_sequences;
+  plan_.max_batch_tokens = options_.max_batch_tokens;
+  plan_.context_tokens = options_.context_tokens;
+}
+
+Result<std::int64_t> ScriptedRunner::submit(std::shared_ptr<const StepBatch> batch) {
+  const std::string fault =
+      find_fault(*batch, options_.vocabulary_size, options_.num_blocks, options_.block_tokens);
+  TANDEM_CHECK(fault.empty(), fault);
+  TANDEM_CHECK(batch->num_tokens() <= options_.max_batch_tokens, "too many tokens");
+  TANDEM_CHECK(std::ssize(batch->sequences) <= options_.max_sequences, "too many sequences");
+  TANDEM_CHECK(std::ssize(submitted_) < options_.num_stages, "too many steps in flight");
+  if (options_.on_submit) options_.on_submit(*batch);
+  submitted_.emplace_back(next_number_, std::move(batch));
+  return next_number_++;
+}
+
+Result<StepResult> ScriptedRunner::wait(std::int64_t number) {
+  TANDEM_CHECK(!submitted_.empty() && submitted_.front().first == number, "waited out of order");
+  const auto batch = submitted_.front().second;
+  submitted_.pop_front();
+  if (options_.step_us > 0) {
+    std::this_thread::sleep_for(std::chrono::microseconds(options_.step_us));
+  }
+  if (options_.fail) {
+    if (auto error = options_.fail(number)) return *error;
+  }
+  return compute(*batch);
+}
+
+StepResult ScriptedRunner::compute(const StepBatch& batch) {
+  for (std::size_t i = 0; i < batch.token_ids.size(); ++i) {
+    cache_[static_cast<std::size_t>(batch.slots[i])] = batch.token_ids[i];
+  }
+  StepResult result;
+  result.vocabulary_size = options_.vocabulary_size;
+  result.logits.reserve(batch.output_rows.size() *
+                        static_cast<std::size_t>(options_.vocabulary_size));
+  std::size_t owner = 0;
+  for (const std::int32_t row : batch.output_rows) {
+    while (row >= batch.sequences[owner].first_token + batch.sequences[owner].num_tokens) ++owner;
+    std::vector<std::int32_t> history;
+    for (std::int32_t p = 0; p <= batch.positions[static_cast<std::size_t>(row)]; ++p) {
+      const auto entry = static_cast<std::size_t>(p / options_.block_tokens);
+      const std::int32_t block = batch.sequences[owner].block_table[entry];
+      const std::int32_t slot = block * options_.block_tokens + p % options_.block_tokens;
+      history.push_back(cache_[static_cast<std::size_t>(slot)]);
+    }
+    const std::int32_t next = scripted_next_token(history, options_.vocabulary_size);
+    for (std::int32_t token = 0; token < options_.vocabulary_size; ++token) {
+      result.logits.push_back(token == next ? 10.0f : -0.01f * static_cast<float>(token));
+    }
+  }
+  return result;
+}
+
+}  // namespace tandem
