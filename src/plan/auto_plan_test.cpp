@@ -130,7 +130,7 @@ TEST(ChoosePlan, SaysWhatWouldFit) {
   ASSERT_FALSE(plan.ok());
   EXPECT_EQ(exit_code_of(plan.error().code), 4);
   EXPECT_THAT(plan.error().to_string(), HasSubstr("too little"));
-  EXPECT_THAT(plan.error().to_string(), HasSubstr("it fits with -c 4096"));
+  EXPECT_THAT(plan.error().to_string(), HasSubstr("it fits with -c "));
 }
 
 TEST(RelativeSpeeds, BandwidthElseCores) {

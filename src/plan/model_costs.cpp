@@ -1,0 +1,85 @@
+#include "plan/model_costs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/rank_shard.h"
+
+namespace tandem {
+namespace {
+
+bool is_expert(TensorRole role) {
+  return role == TensorRole::kExpertGate || role == TensorRole::kExpertUp ||
+         role == TensorRole::kExpertDown;
+}
+
+void add_tensor(RangeCosts& costs, const TensorSpec& tensor) {
+  const double bytes = static_cast<double>(tensor.size_bytes());
+  const double weights = static_cast<double>(tensor.num_experts) *
+                         static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
+  (is_expert(tensor.role) ? costs.expert_bytes : costs.bytes) += bytes;
+  (is_expert(tensor.role) ? costs.expert_weights : costs.weights) += weights;
+}
+
+template <typename Op>
+RangeCosts combine(const RangeCosts& a, const RangeCosts& b, Op op) {
+  return {op(a.bytes, b.bytes),
+          op(a.weights, b.weights),
+          op(a.expert_bytes, b.expert_bytes),
+          op(a.expert_weights, b.expert_weights),
+          op(a.kv_bytes_full, b.kv_bytes_full),
+          op(a.kv_bytes_windowed, b.kv_bytes_windowed),
+          op(a.full_layers, b.full_layers),
+          op(a.layers, b.layers)};
+}
+
+}  // namespace
+
+ModelCosts::ModelCosts(const ModelSpec& spec, ElementType kv_type)
+    : num_layers_(spec.num_layers), hidden_(spec.hidden_size) {
+  const AttentionSpec& attention = spec.attention;
+  const FeedForwardSpec& ffn = spec.feed_forward;
+  width_ = static_cast<double>(ffn.width) * std::max(1, ffn.num_experts_used);
+  head_width_ = static_cast<double>(attention.num_q_heads) * attention.head_dim;
+  window_ = attention.window;
+  if (ffn.num_experts > 0) {
+    expert_share_ = static_cast<double>(ffn.num_experts_used) / ffn.num_experts;
+  }
+  std::vector<RangeCosts> layers(static_cast<std::size_t>(num_layers_));
+  double quantised_bytes = 0;
+  for (const TensorSpec& tensor : spec.tensors) {
+    if (traits_of(tensor.type).is_quantised) {
+      quantised_bytes += static_cast<double>(tensor.size_bytes());
+    }
+    if (tensor.layer >= 0 && tensor.layer < num_layers_) {
+      add_tensor(layers[static_cast<std::size_t>(tensor.layer)], tensor);
+    } else if (tensor.role == TensorRole::kOutput || tensor.role == TensorRole::kOutputNorm ||
+               (tensor.role == TensorRole::kTokenEmbedding && spec.tied_embeddings)) {
+      add_tensor(output_, tensor);
+    }
+  }
+  quantised_ = quantised_bytes > 0.5 * static_cast<double>(spec.weight_bytes());
+  const double kv_bytes =
+      2.0 * attention.num_kv_heads *
+      static_cast<double>(bytes_of(kv_type, attention.head_dim).value_or(attention.head_dim * 2));
+  prefix_.resize(layers.size() + 1);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const bool windowed = spec.window_of(static_cast<std::int32_t>(i)) > 0;
+    (windowed ? layers[i].kv_bytes_windowed : layers[i].kv_bytes_full) = kv_bytes;
+    layers[i].full_layers = windowed ? 0 : 1;
+    layers[i].layers = 1;
+    prefix_[i + 1] = combine(prefix_[i], layers[i], std::plus<>{});
+  }
+}
+
+RangeCosts ModelCosts::range(std::int32_t first, std::int32_t count, bool with_output) const {
+  const RangeCosts costs = combine(prefix_[static_cast<std::size_t>(first + count)],
+                                   prefix_[static_cast<std::size_t>(first)], std::minus<>{});
+  return with_output ? combine(costs, output_, std::plus<>{}) : costs;
+}
+
+double ModelCosts::experts_touched(double tokens) const {
+  return expert_share_ > 0 ? 1.0 - std::pow(1.0 - expert_share_, tokens) : 0.0;
+}
+
+}  // namespace tandem

@@ -1,0 +1,393 @@
+#include "plan/time_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace tandem {
+namespace {
+
+// Rows of a matrix tile of which a product wastes about as many as this at its edge (tiles of 64 to
+// 128 rows, half of one on average).
+constexpr double kTileRows = 48;
+
+// Launches of a layer: more kernels where tokens are routed to experts or attention is linear.
+double layer_factor(const ModelCosts& model, const EngineProfile& engine) {
+  if (model.has_experts()) return engine.expert_layer_factor;
+  return model.has_linear_layers() ? engine.linear_layer_factor : 1.0;
+}
+
+// The slowest wire inside a group sets its all-reduce.
+Wire slowest_wire(const Bench& bench, const std::vector<std::size_t>& devices) {
+  Wire slowest{1e9, 0, true, true};
+  for (const std::size_t a : devices) {
+    for (const std::size_t b : devices) {
+      if (a == b) continue;
+      const Wire& wire = bench.wires[a][b];
+      slowest.bandwidth_gbps = std::min(slowest.bandwidth_gbps, wire.bandwidth_gbps);
+      slowest.latency_us = std::max(slowest.latency_us, wire.latency_us);
+      slowest.peer = slowest.peer && wire.peer;
+      slowest.nvlink = slowest.nvlink && wire.nvlink;
+    }
+  }
+  return slowest;
+}
+
+// Seconds to hand `bytes` from one stage's first device to the next stage's.
+double hop_s(const Bench& bench, const StageSketch& from, const StageSketch& to, double bytes) {
+  const Wire& wire = bench.wires[from.devices.front()][to.devices.front()];
+  return bench.engine->stage_hop_us * 1e-6 + wire.latency_us * 1e-6 +
+         bytes / (wire.bandwidth_gbps * 1e9);
+}
+
+// Under a power limit the clock falls so that the draw meets it; a device that works a part of the
+// time is hardly limited. Decode draws `decode_power_share` of the board's power.
+double power_slowdown(const DeviceRates& device, const EngineProfile& engine, double duty) {
+  const double needed = engine.decode_power_share * device.default_power_w * duty;
+  if (device.power_w >= device.default_power_w || needed <= device.power_w) return 1.0;
+  return needed / device.power_w;
+}
+
+// Seconds for one micro-batch of `tokens` prompt tokens over `costs`, `context` tokens before it on
+// average, by a device that holds `share` of it. All-reduces come on top.
+//   products: 2 x weights x tokens / (efficiency x rate), or reading the weights if that is longer
+//   power:    operations x energy / watts: what the board's limit adds to them
+//   attention: 4 x tokens x context x head width a layer (2 products of 2 operations)
+//   traffic:  activations that pass through memory between kernels
+double prefill_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+                      double tokens, double context) {
+  const BackendProfile& backend = *device.backend;
+  const double touched = model.experts_touched(tokens);
+  const double dense = 2 * costs.weights * tokens;
+  const double routed = 2 * costs.expert_weights * model.expert_share() * tokens;
+  // An expert's product has tokens x k / E rows, which fill matrix tiles badly when they are few.
+  const double rows = std::max(1.0, tokens * model.expert_share());
+  const double operations = dense + routed * (1 + kTileRows / rows);
+  const double factor = model.quantised() ? backend.quantised_factor : 1.0;
+  const double rate = backend.matmul_efficiency * device.matrix_ops;
+  const double products = operations / (rate * factor);
+  const double bytes = costs.bytes + costs.expert_bytes * touched;
+  const double reading = bytes / (backend.memory_efficiency * device.bandwidth_bytes);
+  const double power =
+      device.energy_pj > 0 ? operations * device.energy_pj * 1e-12 / (device.power_w * factor) : 0;
+  const double seen = std::max(1.0, context);
+  const double windowed = costs.layers - costs.full_layers;
+  const double pairs = tokens * (costs.full_layers * seen +
+                                 windowed * std::min(seen, std::max(1.0, model.window())));
+  const double attention = 4 * pairs * model.head_width() * backend.attention_factor / rate;
+  const double heads = model.head_width() / 128;
+  const double scores = pairs * heads * backend.score_passes / device.bandwidth_bytes;
+  const double floats = costs.layers * tokens *
+                        (model.hidden() * backend.activation_hidden +
+                         (model.width() + model.head_width()) * backend.activation_width);
+  const double traffic = 4 * floats / device.bandwidth_bytes;
+  return std::max(products, reading) + power + attention + scores + traffic;
+}
+
+struct StageStep {
+  double ideal = 0;      // work shared perfectly among the stage's devices
+  double imbalance = 0;  // the slowest rank's work beyond that
+  double launch = 0;
+  double reduce_latency = 0;
+  double reduce_bandwidth = 0;
+  double total() const { return ideal + imbalance + launch + reduce_latency + reduce_bandwidth; }
+};
+
+class Estimator {
+ public:
+  Estimator(const ModelCosts& model, const Sketch& sketch, const Bench& bench,
+            const Workload& workload)
+      : model_(model),
+        sketch_(sketch),
+        bench_(bench),
+        engine_(*bench.engine),
+        workload_(workload) {}
+
+  TimeEstimate estimate() const {
+    TimeEstimate out;
+    estimate_decode(out);
+    out.prefill_s = prefill_seconds();
+    return out;
+  }
+
+ private:
+  RangeCosts costs_of(const StageSketch& stage) const {
+    return model_.range(stage.first_layer, stage.num_layers, &stage == &sketch_.back());
+  }
+
+  StageStep stage_step(const StageSketch& stage, double batch) const {
+    const RangeCosts costs = costs_of(stage);
+    const double context = workload_.mean_context();
+    const double duty = 1.0 / static_cast<double>(sketch_.size());
+    StageStep step;
+    double rate = 0;
+    double slowest = 0;
+    for (std::size_t i = 0; i < stage.devices.size(); ++i) {
+      const DeviceRates& device = bench_.devices[stage.devices[i]];
+      const double work = decode_work_s(model_, costs, device, context, batch, engine_.kv_window) *
+                          power_slowdown(device, engine_, duty);
+      rate += 1 / work;
+      slowest = std::max(slowest, stage.shares[i] * work);
+    }
+    step.ideal = 1 / rate;
+    step.imbalance = std::max(0.0, slowest - step.ideal);
+    step.launch = costs.layers * launch_s(bench_.devices[stage.devices.front()]);
+    if (stage.devices.size() > 1) {
+      const auto reduce = all_reduce_time(slowest_wire(bench_, stage.devices),
+                                          static_cast<int>(stage.devices.size()),
+                                          batch * model_.hidden() * engine_.activation_bytes);
+      // Two a layer: after attention and after the feed-forward (Shoeybi et al., "Megatron-LM").
+      step.reduce_latency = 2 * costs.layers * (reduce.latency_s + engine_.all_reduce_us * 1e-6);
+      step.reduce_bandwidth = 2 * costs.layers * reduce.bandwidth_s;
+    }
+    return step;
+  }
+
+  double launch_s(const DeviceRates& device) const {
+    return device.backend->layer_us * 1e-6 * layer_factor(model_, engine_);
+  }
+
+  // One token of each sequence. The stages take turns on a single sequence; with several, groups
+  // of sequences keep all stages busy, and the round lasts as long as the slowest stage needs for
+  // all groups, or one group needs for all stages.
+  void estimate_decode(TimeEstimate& out) const {
+    const double sequences = workload_.concurrency;
+    const double groups = std::min(sequences, static_cast<double>(sketch_.size()));
+    const double batch = sequences / groups;
+    StageStep sum;
+    double slowest = 0;
+    for (const StageSketch& stage : sketch_) {
+      const StageStep step = stage_step(stage, batch);
+      sum.ideal += step.ideal;
+      sum.imbalance += step.imbalance;
+      sum.launch += step.launch;
+      sum.reduce_latency += step.reduce_latency;
+      sum.reduce_bandwidth += step.reduce_bandwidth;
+      slowest = std::max(slowest, step.total());
+    }
+    double hops = 0;
+    for (std::size_t i = 1; i < sketch_.size(); ++i) {
+      hops += hop_s(bench_, sketch_[i - 1], sketch_[i],
+                    batch * model_.hidden() * engine_.activation_bytes);
+    }
+    const double host = engine_.host_us * 1e-6;
+    const double pass = sum.total() + hops + host;
+    out.decode_step_s = std::max(pass, groups * slowest + host);
+    attribute(out, sum, hops, host, groups, batch * groups);
+  }
+
+  // Splits decode_step_s - ideal into causes. Had the groups of sequences passed one by one, the
+  // round would have taken groups x pass: what overlap saves of that is taken off the bubble, and
+  // off the other causes in proportion where the bubble is smaller.
+  void attribute(TimeEstimate& out, const StageStep& sum, double hops, double host, double groups,
+                 double batch) const {
+    const RangeCosts whole = model_.whole();
+    double best = 0;
+    double rate = 0;
+    double launch = 0;
+    for (const StageSketch& stage : sketch_) {
+      for (const std::size_t index : stage.devices) {
+        const DeviceRates& device = bench_.devices[index];
+        const double work = decode_work_s(model_, whole, device, workload_.mean_context(), batch,
+                                          engine_.kv_window) *
+                            power_slowdown(device, engine_, 1.0);
+        rate += 1 / work;
+        if (best == 0 || work < best) {
+          best = work;
+          launch = whole.layers * launch_s(device);
+        }
+      }
+    }
+    out.theoretical_speedup = std::max(1.0, best * rate);
+    out.single_step_s = best + launch + host;
+    const double ideal = out.ideal_step_s();
+    const double speedup = out.theoretical_speedup;
+    ScalingLosses& losses = out.losses;
+    losses.all_reduce_latency = groups * sum.reduce_latency;
+    losses.all_reduce_bandwidth = groups * sum.reduce_bandwidth;
+    losses.stage_transfer = groups * hops;
+    losses.imbalance = groups * sum.imbalance;
+    losses.launch = std::max(0.0, groups * sum.launch - launch / speedup);
+    losses.host = std::max(0.0, host - host / speedup);
+    const double named = losses.all_reduce_latency + losses.all_reduce_bandwidth +
+                         losses.stage_transfer + losses.imbalance + losses.launch + losses.host;
+    const double lost = std::max(0.0, out.decode_step_s - ideal);
+    losses.bubble = std::max(0.0, lost - named);
+    if (named > lost) {
+      const double scale = named > 0 ? lost / named : 0;
+      for (double* loss :
+           {&losses.all_reduce_latency, &losses.all_reduce_bandwidth, &losses.stage_transfer,
+            &losses.imbalance, &losses.launch, &losses.host}) {
+        *loss *= scale;
+      }
+    }
+  }
+
+  // Micro-batches follow one another through the stages: with p stages and m micro-batches the
+  // ideal time is (m + p - 1) turns instead of m x p, a bubble of (p-1)/(m+p-1) (Huang et al.,
+  // "GPipe", 2019). Engines reach `pipeline_overlap` of that gain.
+  double prefill_seconds() const {
+    if (workload_.prompt_tokens <= 0) return 0;
+    const double prompt = static_cast<double>(workload_.prompt_tokens);
+    const double tokens = std::min<double>(prompt, engine_.micro_batch_tokens);
+    const double batches = std::ceil(prompt / tokens);
+    const double context = static_cast<double>(workload_.depth_tokens) + prompt / 2;
+    double pass = 0;
+    double slowest = 0;
+    for (std::size_t i = 0; i < sketch_.size(); ++i) {
+      double turn = prefill_turn(sketch_[i], tokens, context);
+      slowest = std::max(slowest, turn);
+      if (i > 0) {
+        turn += hop_s(bench_, sketch_[i - 1], sketch_[i],
+                      tokens * model_.hidden() * engine_.activation_bytes);
+      }
+      pass += turn;
+    }
+    const double full = prompt / tokens;  // the last micro-batch may be short
+    const double serial = full * pass;
+    const double piped = pass + (full - 1) * slowest;
+    const double overlap = sketch_.size() > 1 && batches > 1 ? engine_.pipeline_overlap : 0.0;
+    return serial * (1 - overlap) + piped * overlap;
+  }
+
+  double prefill_turn(const StageSketch& stage, double tokens, double context) const {
+    const RangeCosts costs = costs_of(stage);
+    double slowest = 0;
+    double launch = 0;
+    for (std::size_t i = 0; i < stage.devices.size(); ++i) {
+      const DeviceRates& device = bench_.devices[stage.devices[i]];
+      slowest = std::max(slowest,
+                         stage.shares[i] * prefill_work_s(model_, costs, device, tokens, context));
+      launch = std::max(launch, device.backend->prefill_layer_us * 1e-6 * costs.layers *
+                                    layer_factor(model_, engine_));
+    }
+    double reduce = 0;
+    if (stage.devices.size() > 1) {
+      reduce = 2 * costs.layers *
+               (all_reduce_time(slowest_wire(bench_, stage.devices),
+                                static_cast<int>(stage.devices.size()),
+                                tokens * model_.hidden() * engine_.activation_bytes)
+                    .total_s() +
+                engine_.all_reduce_us * 1e-6);
+    }
+    return slowest + launch + reduce;
+  }
+
+  const ModelCosts& model_;
+  const Sketch& sketch_;
+  const Bench& bench_;
+  const EngineProfile& engine_;
+  const Workload& workload_;
+};
+
+// Watts while decoding: each device draws between idle and its limit by the share of the step that
+// it works.
+double power_of(const Sketch& sketch, const Bench& bench, const TimeEstimate& estimate,
+                const ModelCosts& model, const Workload& workload) {
+  double watts = 0;
+  for (const StageSketch& stage : sketch) {
+    const RangeCosts costs =
+        model.range(stage.first_layer, stage.num_layers, &stage == &sketch.back());
+    for (std::size_t i = 0; i < stage.devices.size(); ++i) {
+      const DeviceRates& device = bench.devices[stage.devices[i]];
+      const double work =
+          stage.shares[i] *
+          decode_work_s(model, costs, device, workload.mean_context(), workload.concurrency, true);
+      const double busy = std::clamp(work / estimate.decode_step_s, 0.0, 1.0);
+      watts += device.idle_w + busy * (0.9 * device.power_w - device.idle_w);
+    }
+  }
+  return watts;
+}
+
+}  // namespace
+
+double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+                     double context, double batch, bool windows) {
+  const BackendProfile& backend = *device.backend;
+  const double touched = model.experts_touched(batch);
+  const double bytes = costs.bytes + costs.expert_bytes * touched;
+  const double weights = costs.weights + costs.expert_weights * touched;
+  const double used = costs.weights + costs.expert_weights * model.expert_share();
+  const double unpack =
+      weights * (model.quantised() ? backend.matvec_ops_quantised : backend.matvec_ops_half) /
+      device.scalar_ops;
+  const double reading = bytes / (backend.memory_efficiency * device.bandwidth_bytes) + unpack;
+  const double products = 2 * used * (batch - 1) / (backend.matmul_efficiency * device.matrix_ops);
+  const double window = windows || model.has_linear_layers() ? model.window() : context;
+  const double kv_bytes =
+      costs.kv_bytes_full * context + costs.kv_bytes_windowed * std::min(context, window);
+  const double kv = batch * kv_bytes / (backend.kv_efficiency * device.bandwidth_bytes);
+  return std::max(reading, products) + kv;
+}
+
+Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine) {
+  Bench bench;
+  bench.engine = &engine;
+  for (const MachineDevice& device : machine.devices) {
+    TANDEM_TRY(DeviceRates rates, rates_of(device, engine));
+    bench.devices.push_back(rates);
+    bench.ids.push_back(device.id);
+  }
+  bench.wires.resize(machine.devices.size());
+  for (std::size_t a = 0; a < machine.devices.size(); ++a) {
+    for (std::size_t b = 0; b < machine.devices.size(); ++b) {
+      bench.wires[a].push_back(wire_between(machine, machine.devices[a], machine.devices[b]));
+    }
+  }
+  return bench;
+}
+
+Result<Sketch> sketch_of(const Plan& plan, const Bench& bench) {
+  Sketch sketch;
+  for (const StagePlan& stage : plan.stages) {
+    StageSketch out{stage.first_layer, stage.num_layers, {}, {}};
+    for (const RankPlan& rank : stage.ranks) {
+      const auto found = std::find(bench.ids.begin(), bench.ids.end(), rank.device);
+      if (found == bench.ids.end())
+        return not_found("plan names a device that is not there", rank.device);
+      out.devices.push_back(static_cast<std::size_t>(found - bench.ids.begin()));
+      out.shares.push_back(rank.share);
+    }
+    sketch.push_back(std::move(out));
+  }
+  return sketch;
+}
+
+TimeEstimate estimate_time(const ModelCosts& model, const Sketch& sketch, const Bench& bench,
+                           const Workload& workload) {
+  return Estimator(model, sketch, bench, workload).estimate();
+}
+
+Status predict(Plan& plan, const ModelCosts& model, const Bench& bench, const Workload& workload) {
+  TANDEM_TRY(const Sketch sketch, sketch_of(plan, bench));
+  const TimeEstimate estimate = estimate_time(model, sketch, bench, workload);
+  Prediction predicted;
+  if (estimate.prefill_s > 0) {
+    predicted.prefill_tokens_per_s =
+        static_cast<double>(workload.prompt_tokens) / estimate.prefill_s;
+  }
+  predicted.decode_tokens_per_s = estimate.decode_tokens_per_s(workload.concurrency);
+  predicted.low = predicted.decode_tokens_per_s * bench.engine->typical_low;
+  predicted.high = predicted.decode_tokens_per_s * bench.engine->typical_high;
+  plan.predicted = predicted;
+  ScalingReport scaling;
+  scaling.num_devices = plan.num_ranks();
+  scaling.theoretical_speedup = estimate.theoretical_speedup;
+  scaling.predicted_speedup = estimate.single_step_s / estimate.decode_step_s;
+  scaling.efficiency = estimate.ideal_step_s() / estimate.decode_step_s;
+  const double step = estimate.decode_step_s;
+  const ScalingLosses& lost = estimate.losses;
+  scaling.losses = {lost.all_reduce_latency / step,
+                    lost.all_reduce_bandwidth / step,
+                    lost.stage_transfer / step,
+                    lost.bubble / step,
+                    lost.imbalance / step,
+                    lost.launch / step,
+                    lost.host / step};
+  plan.scaling = scaling;
+  plan.power_w = power_of(sketch, bench, estimate, model, workload);
+  return {};
+}
+
+}  // namespace tandem
