@@ -17,8 +17,12 @@
 namespace tandem {
 namespace {
 
-// Rows of x that one pass over a panel of weights takes: their sums, 128 KiB, stay in the L2 cache.
+// A pass takes up to kPassRows rows of x and kPassPanels panels of weights (512 x 128). Per chunk of
+// columns it reads 256 KiB of rounded rows, which stay in the L2 cache for all its panels, beside its
+// sums of 256 KiB. (256 x 256 and 512 x 256 came out the same within the noise.)
 constexpr std::int64_t kPassRows = 512;
+constexpr std::int64_t kPassPanels = 2;
+constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;
 // Fewer rows of x than this are rounded by the calling thread: waking the others takes longer.
 constexpr std::int64_t kParallelRoundingRows = 4;
 
@@ -38,17 +42,21 @@ struct Product {
   std::int64_t num_panels() const {
     return num_rows == 0 ? 0 : ceil_div<std::int64_t>(weight->rows(), kPanelRows);
   }
+  int groups_of(std::int64_t panel) const {
+    const std::int64_t all = ceil_div<std::int64_t>(weight->rows(), kGroupRows);
+    return static_cast<int>(std::min<std::int64_t>(kPanelGroups, all - panel * kPanelGroups));
+  }
 };
 
 struct Starts {
   int level_offset = 0;
   int sub_block = 0;
-  std::vector<SumStarts> chunks;  // [row of x][chunk]
+  std::vector<SumStarts> chunks;  // [chunk][row of x]
 };
 
 struct alignas(64) ThreadScratch {
   std::array<PanelChunk, kPanelGroups> panel;
-  std::vector<float> sums;       // [kPassRows][kPanelRows]
+  std::vector<float> sums;       // [kPassPanels][kPassRows][kPanelRows]
   std::vector<RoundedRow> rows;  // of the product at hand
   std::vector<const float*> x;
   std::vector<float> file_row;
@@ -67,7 +75,7 @@ struct CpuMatmul::State {
   std::int64_t num_chunks = 0;
   bool is_rounded = false;  // is `chunks` that of x?
   bool is_bf16 = false;
-  std::vector<RoundedChunk> chunks;  // [row of x][chunk]
+  std::vector<RoundedChunk> chunks;  // [chunk][row of x]
   std::vector<Starts> starts;
   std::size_t num_starts = 0;       // those of x
   std::vector<std::uint16_t> bf16;  // [row of x][columns, padded to even]
@@ -96,11 +104,18 @@ struct CpuMatmul::State {
   void round_x();
   void convert_x();
   int starts_for(const PackedTraits& traits);
-  void compute_panel(const Product& product, std::int64_t panel, ThreadScratch& mine);
-  void rounded_pass(const Product& product, std::int64_t panel, std::int64_t begin,
-                    std::int64_t count, ThreadScratch& mine);
+  // Panels [first, last) of one product, at most kPassPanels.
+  struct Panels {
+    std::int64_t first = 0;
+    std::int64_t last = 0;
+  };
+  void compute_panels(const Product& product, Panels panels, ThreadScratch& mine);
+  void rounded_pass(const Product& product, Panels panels, std::int64_t begin, std::int64_t count,
+                    ThreadScratch& mine);
+  void decode_panel(const Product& product, std::int64_t panel, int count, float* sums,
+                    ThreadScratch& mine);
   void float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
-                  std::int64_t count, ThreadScratch& mine);
+                  std::int64_t count, float* sums, ThreadScratch& mine);
   void store(const Product& product, std::int64_t panel, std::int64_t begin, std::int64_t count,
              const float* sums);
   void file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine);
@@ -163,7 +178,7 @@ void CpuMatmul::State::round_x() {
   const auto size = static_cast<std::size_t>(x.rows * num_chunks);
   if (chunks.size() < size) chunks.resize(size);
   for_rows([&](std::int64_t row) {
-    round_row(x.row(row), x.columns, chunks.data() + row * num_chunks);
+    rounded.round_row(x.row(row), x.columns, x.rows, chunks.data() + row);
   });
 }
 
@@ -194,8 +209,9 @@ int CpuMatmul::State::starts_for(const PackedTraits& traits) {
   const auto size = static_cast<std::size_t>(x.rows * num_chunks);
   if (added.chunks.size() < size) added.chunks.resize(size);
   for_rows([&](std::int64_t row) {
-    sum_starts(chunks.data() + row * num_chunks, num_chunks, offset, traits.sub_block,
-               added.chunks.data() + row * num_chunks);
+    for (std::int64_t at = row; at < x.rows * num_chunks; at += x.rows) {
+      sum_starts(chunks.data()[at], offset, traits.sub_block, added.chunks.data()[at]);
+    }
   });
   return static_cast<int>(num_starts++);
 }
@@ -210,31 +226,39 @@ void CpuMatmul::State::run() {
   pool.parallel([&](int thread) {
     ThreadScratch& mine = scratch[static_cast<std::size_t>(thread)];
     for (std::int64_t begin; (begin = next.fetch_add(run_length)) < total;) {
-      std::int64_t panel = begin;
-      std::size_t index = 0;
-      while (panel >= products[index].num_panels()) panel -= products[index++].num_panels();
-      const std::int64_t end = std::min(begin + run_length, total);
-      for (std::int64_t i = begin; i < end; ++i, ++panel) {
-        while (panel >= products[index].num_panels()) panel -= products[index++].num_panels();
-        compute_panel(products[index], panel, mine);
+      std::int64_t left = std::min(run_length, total - begin);
+      for (const Product& product : products) {
+        const std::int64_t panels = product.num_panels();
+        const std::int64_t last = std::min(panels, begin + left);
+        for (std::int64_t first = begin; first < last; first += kPassPanels) {
+          compute_panels(product, {first, std::min(first + kPassPanels, last)}, mine);
+        }
+        left -= std::max<std::int64_t>(0, last - begin);
+        if (left == 0) break;
+        begin = std::max<std::int64_t>(0, begin - panels);
       }
     }
   });
 }
 
-void CpuMatmul::State::compute_panel(const Product& product, std::int64_t panel,
-                                     ThreadScratch& mine) {
-  if (product.weight->layout() == WeightLayout::kFileRows) return file_rows(product, panel, mine);
-  if (mine.sums.empty()) mine.sums.resize(kPassRows * kPanelRows);
+void CpuMatmul::State::compute_panels(const Product& product, Panels panels, ThreadScratch& mine) {
+  if (product.weight->layout() == WeightLayout::kFileRows) {
+    for (std::int64_t p = panels.first; p < panels.last; ++p) file_rows(product, p, mine);
+    return;
+  }
+  if (mine.sums.empty()) mine.sums.resize(kPassPanels * kPanelSums);
   for (std::int64_t begin = 0; begin < product.num_rows; begin += kPassRows) {
     const std::int64_t count = std::min(kPassRows, product.num_rows - begin);
-    product.form == Form::kRounded ? rounded_pass(product, panel, begin, count, mine)
-                                   : float_pass(product, panel, begin, count, mine);
-    store(product, panel, begin, count, mine.sums.data());
+    if (product.form == Form::kRounded) rounded_pass(product, panels, begin, count, mine);
+    float* sums = mine.sums.data();
+    for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
+      if (product.form != Form::kRounded) float_pass(product, p, begin, count, sums, mine);
+      store(product, p, begin, count, sums);
+    }
   }
 }
 
-void CpuMatmul::State::rounded_pass(const Product& product, std::int64_t panel, std::int64_t begin,
+void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::int64_t begin,
                                     std::int64_t count, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
   const SumStarts* all_starts =
@@ -242,45 +266,54 @@ void CpuMatmul::State::rounded_pass(const Product& product, std::int64_t panel, 
   mine.rows.resize(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
-    mine.rows[static_cast<std::size_t>(i)] = {chunks.data() + row * num_chunks,
-                                              all_starts + row * num_chunks};
+    mine.rows[static_cast<std::size_t>(i)] = {chunks.data() + row, all_starts + row, x.rows};
   }
-  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
-  const std::int64_t first_group = panel * kPanelGroups;
-  const std::int64_t all_groups = ceil_div<std::int64_t>(weight.rows(), kGroupRows);
-  const auto num_groups =
-      static_cast<int>(std::min<std::int64_t>(kPanelGroups, all_groups - first_group));
-  const std::byte* groups = product.groups + first_group * group_bytes;
-
   if (product.num_rows <= kMaxDecodeRows && rounded.decode != nullptr) {
-    for (int g = 0; g < num_groups; ++g) {
-      rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(), mine.rows.data(),
-                     static_cast<int>(count), mine.sums.data() + g * kGroupRows);
+    float* sums = mine.sums.data();
+    for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
+      decode_panel(product, p, static_cast<int>(count), sums, mine);
     }
     return;
   }
-  std::fill_n(mine.sums.data(), count * kPanelRows, 0.0f);
+  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
   RoundedKernels::Tile tile;
   tile.traits = packed_traits(weight.type());
   tile.panel = mine.panel.data();
-  tile.num_groups = num_groups;
   tile.x = mine.rows.data();
   tile.num_rows = count;
-  tile.sums = mine.sums.data();
+  for (std::int64_t i = 0; i < panels.last - panels.first; ++i) {
+    std::fill_n(mine.sums.data() + i * kPanelSums, count * kPanelRows, 0.0f);
+  }
   for (std::int64_t chunk = 0; chunk < num_chunks; ++chunk) {
     tile.num_blocks = blocks_in_chunk(weight.columns(), chunk);
     tile.chunk_index = chunk;
-    const std::byte* at = groups + chunk * chunk_bytes(tile.traits, 8);
-    for (int g = 0; g < num_groups; ++g) {
-      rounded.unpack(weight.type(), at + g * group_bytes, tile.num_blocks,
-                     mine.panel[static_cast<std::size_t>(g)]);
+    tile.sums = mine.sums.data();
+    for (std::int64_t p = panels.first; p < panels.last; ++p, tile.sums += kPanelSums) {
+      tile.num_groups = product.groups_of(p);
+      const std::byte* at =
+          product.groups + p * kPanelGroups * group_bytes + chunk * chunk_bytes(tile.traits, 8);
+      for (int g = 0; g < tile.num_groups; ++g) {
+        rounded.unpack(weight.type(), at + g * group_bytes, tile.num_blocks,
+                       mine.panel[static_cast<std::size_t>(g)]);
+      }
+      rounded.tile(tile);
     }
-    rounded.tile(tile);
+  }
+}
+
+void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, int count,
+                                    float* sums, ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
+  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
+  const std::byte* groups = product.groups + panel * kPanelGroups * group_bytes;
+  for (int g = 0; g < product.groups_of(panel); ++g) {
+    rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(), mine.rows.data(),
+                   count, sums + g * kGroupRows);
   }
 }
 
 void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
-                                  std::int64_t count, ThreadScratch& mine) {
+                                  std::int64_t count, float* sums, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
   const std::int64_t padded = align_up<std::int64_t>(x.columns, 2);
   mine.x.resize(static_cast<std::size_t>(count));
@@ -290,17 +323,15 @@ void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, st
         product.form == Form::kBf16 ? reinterpret_cast<const float*>(bf16.data() + row * padded)
                                     : x.row(row);
   }
-  std::fill_n(mine.sums.data(), count * kPanelRows, 0.0f);
+  std::fill_n(sums, count * kPanelRows, 0.0f);
   FloatTile tile;
   tile.type = weight.type();
   tile.group_bytes = packed_group_bytes(weight.type(), weight.columns());
-  const std::int64_t all_groups = ceil_div<std::int64_t>(weight.rows(), kGroupRows);
   tile.groups = product.groups + panel * kPanelGroups * tile.group_bytes;
-  tile.num_groups =
-      static_cast<int>(std::min<std::int64_t>(kPanelGroups, all_groups - panel * kPanelGroups));
+  tile.num_groups = product.groups_of(panel);
   tile.x = mine.x.data();
   tile.num_rows = count;
-  tile.sums = mine.sums.data();
+  tile.sums = sums;
   // Columns in pieces whose weights (128 to 256 KiB) stay in the L2 cache for all rows of x.
   constexpr std::int64_t kPieceColumns = 1024;
   const std::int64_t piece = count <= 8 ? x.columns : kPieceColumns;

@@ -31,8 +31,8 @@ inline void decode_chunk(const std::byte* bytes, int num_blocks, const RoundedRo
   const std::int32_t* starts[kRows];
   __m512 t[kRows];
   for (int i = 0; i < kRows; ++i) {
-    chunk[i] = x[i].chunks + chunk_index;
-    starts[i] = x[i].starts[chunk_index].starts;
+    chunk[i] = &x[i].chunk(chunk_index);
+    starts[i] = x[i].start(chunk_index);
     t[i] = _mm512_setzero_ps();
   }
   for (int b = 0; b < num_blocks; ++b) {

@@ -7,8 +7,9 @@ bool always(const PackedTraits&) {
   return true;
 }
 
-constexpr RoundedKernels kPortable = {portable::unpack, portable::tile, nullptr, always};
-constexpr RoundedKernels kAvx512 = {avx512::unpack, avx512::tile, avx512::decode, always};
+constexpr RoundedKernels kPortable = {portable::unpack, portable::tile, nullptr, round_row, always};
+constexpr RoundedKernels kAvx512 = {avx512::unpack, avx512::tile, avx512::decode, avx512::round_row,
+                                    always};
 
 }  // namespace
 

@@ -38,10 +38,15 @@ struct alignas(64) PanelChunk {
   float min_scale[kGroupRows];             // -dmin / 8 (kSuperWithMin)
 };
 
-// One row of rounded activations.
+// One row of rounded activations. Chunk c of all rows lie beside each other, `stride` a chunk: a
+// panel's chunk meets those of many rows one after another, and they stream in.
 struct RoundedRow {
   const RoundedChunk* chunks = nullptr;
   const SumStarts* starts = nullptr;
+  std::int64_t stride = 0;
+
+  const RoundedChunk& chunk(std::int64_t c) const { return chunks[c * stride]; }
+  const std::int32_t* start(std::int64_t c) const { return starts[c * stride].starts; }
 };
 
 struct RoundedKernels {
@@ -65,6 +70,10 @@ struct RoundedKernels {
   // writes sums[row][kPanelRows]. Null where unpack and tile are used for any number of rows.
   void (*decode)(ElementType type, const std::byte* group, std::int64_t columns,
                  const RoundedRow* x, int num_rows, float* sums);
+
+  // As tandem::round_row, bit for bit.
+  void (*round_row)(const float* x, std::int64_t columns, std::int64_t stride,
+                    RoundedChunk* chunks);
 
   // Do the sums of a type start at SumStarts with its level_offset? If not, at those with 0.
   bool (*subtracts_offset)(const PackedTraits& traits);
@@ -101,6 +110,7 @@ void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk
 void tile(const RoundedKernels::Tile& tile);
 void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
             int num_rows, float* sums);
+void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 void float_tile(const FloatTile& tile);
 void bf16_tile(const FloatTile& tile);
 }  // namespace avx512

@@ -9,8 +9,6 @@ namespace tandem {
 namespace {
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000;
-constexpr float kRounder = 0x1.8p23f;  // adding it rounds to an integer, ties to even
-constexpr int kMaxExponent = 3;
 
 // Of 32 numbers, as bits: larger than kInfinityBits if one is NaN.
 std::uint32_t largest_magnitude(const float* x) {
@@ -31,15 +29,6 @@ int round_16(const float* x, float factor, std::int8_t* codes) {
     sum += code;
   }
   return sum;
-}
-
-int pick_exponent(float block_largest, float chunk_largest) {
-  int exponent = 0;
-  while (exponent < kMaxExponent &&
-         block_largest * static_cast<float>(2 << exponent) <= chunk_largest) {
-    ++exponent;
-  }
-  return exponent;
 }
 
 std::uint32_t pair_of(int low, int high) {
@@ -80,23 +69,28 @@ void round_chunk(const float* x, int num_blocks, RoundedChunk& chunk) {
 
 }  // namespace
 
-void round_row(const float* x, std::int64_t columns, RoundedChunk* chunks) {
+int pick_exponent(float block_largest, float chunk_largest) {
+  int exponent = 0;
+  while (exponent < kMaxExponent &&
+         block_largest * static_cast<float>(2 << exponent) <= chunk_largest) {
+    ++exponent;
+  }
+  return exponent;
+}
+
+void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks) {
   for (std::int64_t begin = 0; begin < columns; begin += 256) {
     const auto num_blocks = static_cast<int>(std::min<std::int64_t>(256, columns - begin) / 32);
-    round_chunk(x + begin, num_blocks, chunks[begin / 256]);
+    round_chunk(x + begin, num_blocks, chunks[begin / 256 * stride]);
   }
 }
 
-void sum_starts(const RoundedChunk* chunks, std::int64_t num_chunks, int level_offset,
-                int sub_block, SumStarts* starts) {
-  for (std::int64_t c = 0; c < num_chunks; ++c) {
-    const RoundedChunk& chunk = chunks[c];
-    for (int j = 0; j < 256 / sub_block; ++j) {
-      const int block = sub_block == 32 ? j : j / 2;
-      const int sum =
-          sub_block == 32 ? chunk.raw_sums[2 * j] + chunk.raw_sums[2 * j + 1] : chunk.raw_sums[j];
-      starts[c].starts[j] = std::bit_cast<std::int32_t>(chunk.magic[block]) - level_offset * sum;
-    }
+void sum_starts(const RoundedChunk& chunk, int level_offset, int sub_block, SumStarts& starts) {
+  for (int j = 0; j < 256 / sub_block; ++j) {
+    const int block = sub_block == 32 ? j : j / 2;
+    const int sum =
+        sub_block == 32 ? chunk.raw_sums[2 * j] + chunk.raw_sums[2 * j + 1] : chunk.raw_sums[j];
+    starts.starts[j] = std::bit_cast<std::int32_t>(chunk.magic[block]) - level_offset * sum;
   }
 }
 

@@ -4,6 +4,10 @@
 
 namespace tandem {
 
+// Adding it to a small number rounds that to an integer, ties to even.
+inline constexpr float kRounder = 0x1.8p23f;
+inline constexpr int kMaxExponent = 3;
+
 // 256 columns (or the last few) of one row of activations, rounded to eight bits.
 //
 // The chunk has a float scale, its largest magnitude / 127; each block of 32 columns has an
@@ -31,13 +35,16 @@ struct alignas(64) SumStarts {
   std::int32_t starts[16];
 };
 
+// The largest e in 0..3 with which a block of that largest magnitude fits beside its chunk's.
+int pick_exponent(float block_largest, float chunk_largest);
+
 // Rounds `columns` (a multiple of 32) numbers. Codes after the last column are zeroes. A chunk with
 // an infinity or a NaN gets the scale NaN, so that its products are NaN; one whose magnitudes are
 // all below 2^-100 becomes zero.
-void round_row(const float* x, std::int64_t columns, RoundedChunk* chunks);
+// Chunk c goes to chunks[c * stride].
+void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 
 // sub_block: 16 or 32.
-void sum_starts(const RoundedChunk* chunks, std::int64_t num_chunks, int level_offset,
-                int sub_block, SumStarts* starts);
+void sum_starts(const RoundedChunk& chunk, int level_offset, int sub_block, SumStarts& starts);
 
 }  // namespace tandem

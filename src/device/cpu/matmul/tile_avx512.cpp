@@ -22,6 +22,34 @@ inline __m512i broadcast(const void* four_bytes) {
   return _mm512_set1_epi32(value);
 }
 
+// Without this GCC loads a weight again for each use, and loads become the limit.
+inline void keep_in_register(__m512i& value) {
+  asm("" : "+v"(value));
+}
+
+// Asks for one line of each of the next rows of x, and for their sums: they lie in the L2 cache or
+// beyond, and the dot products in flight do not cover such a wait.
+template <int kRows>
+inline void prefetch_next(const RoundedChunk* const (&x)[kRows],
+                          const std::int32_t* const (&starts)[kRows],
+                          const RoundedKernels::Tile& tile, std::int64_t first_row, int line) {
+  // Not _mm_prefetch: GCC 12 drops the call of a function that does nothing else.
+  const auto fetch = [](const void* at) {
+    asm volatile("prefetcht0 %0" : : "m"(*static_cast<const char*>(at)));
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+    if (line < 7) {
+      fetch(reinterpret_cast<const char*>(x[i] + kRows) + 64 * line);
+    } else {
+      fetch(starts[i] + 16 * kRows);
+    }
+  }
+  const float* sums = tile.sums + (first_row + kRows) * kPanelRows + 16 * line;
+  fetch(sums);
+  if (line < 4) fetch(sums + 8 * 16);
+}
+
 template <int kGroups, int kRows, int kSubBlock, Mins kMins>
 void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
   constexpr int kSubs = 32 / kSubBlock;
@@ -31,8 +59,8 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
   const std::int32_t* starts[kRows];
   for (int i = 0; i < kRows; ++i) {
     const RoundedRow& row = tile.x[first_row + i];
-    x[i] = row.chunks + tile.chunk_index;
-    starts[i] = row.starts[tile.chunk_index].starts;
+    x[i] = &row.chunk(tile.chunk_index);
+    starts[i] = row.start(tile.chunk_index);
   }
   __m512 t[kGroups][kRows];
 #pragma GCC unroll 4
@@ -44,6 +72,7 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
   for (int j = 0; j < num_subs; ++j) {
     const int b = j / kSubs;
     const int first_quad = j % kSubs * kQuads;
+    if (j % kSubs == 0) prefetch_next<kRows>(x, starts, tile, first_row, b);
     __m512i dots[kGroups][kRows];
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
@@ -57,6 +86,7 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
         weights[g] = _mm512_load_si512(panel[g].levels[b][first_quad + q]);
+        keep_in_register(weights[g]);
       }
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {

@@ -42,8 +42,8 @@ void subtract_mins(const PackedTraits& traits, const PanelChunk& panel, const Ro
 
 void tile_row(const RoundedKernels::Tile& tile, const PanelChunk& panel, const RoundedRow& x,
               float* sums) {
-  const RoundedChunk& chunk = x.chunks[tile.chunk_index];
-  const std::int32_t* starts = x.starts[tile.chunk_index].starts;
+  const RoundedChunk& chunk = x.chunk(tile.chunk_index);
+  const std::int32_t* starts = x.start(tile.chunk_index);
   const int sub_block = tile.traits.sub_block;
   const int subs_a_block = 32 / sub_block;
   float t[kGroupRows] = {};
