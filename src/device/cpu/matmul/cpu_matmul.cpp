@@ -17,9 +17,9 @@
 namespace tandem {
 namespace {
 
-// A pass takes up to kPassRows rows of x and kPassPanels panels of weights (512 x 128). Per chunk of
-// columns it reads 256 KiB of rounded rows, which stay in the L2 cache for all its panels, beside its
-// sums of 256 KiB. (256 x 256 and 512 x 256 came out the same within the noise.)
+// A pass takes up to kPassRows rows of x and kPassPanels panels of weights (512 x 128). Per chunk
+// of columns it reads 256 KiB of rounded rows, which stay in the L2 cache for all its panels,
+// beside its sums of 256 KiB. (256 x 256 and 512 x 256 came out the same within the noise.)
 constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kPassPanels = 2;
 constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;

@@ -105,6 +105,11 @@ void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk
 void tile(const RoundedKernels::Tile& tile);
 void float_tile(const FloatTile& tile);
 }  // namespace portable
+namespace avx2 {
+void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
+void tile(const RoundedKernels::Tile& tile);
+void float_tile(const FloatTile& tile);
+}  // namespace avx2
 namespace avx512 {
 void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
 void tile(const RoundedKernels::Tile& tile);
