@@ -97,17 +97,18 @@ Result<std::unique_ptr<BpeEncoder>> BpeEncoder::create(const Vocabulary& vocabul
 
 void BpeEncoder::index_tokens(const Vocabulary& vocabulary) {
   num_tokens_ = vocabulary.size();
-  symbol_of_.reserve(static_cast<std::size_t>(num_tokens_) + 256);
+  symbols_.reserve(static_cast<std::size_t>(num_tokens_) + 256);
   for (std::int32_t id = 0; id < num_tokens_; ++id) {
     const VocabularyToken& token = vocabulary.token(id);
     // Text must not become a control token: those come from the splitter, when asked for.
     if (token.type == TokenType::kControl || token.type == TokenType::kUnknown) continue;
-    if (auto bytes = bytes_of_spelling(token.text); bytes && !bytes->empty()) {
-      symbol_of_.emplace(std::move(*bytes), id);
+    if (const auto bytes = bytes_of_spelling(token.text); bytes && !bytes->empty()) {
+      symbols_.intern(*bytes, id);
     }
   }
   for (std::size_t byte = 0; byte < byte_symbols_.size(); ++byte) {
-    byte_symbols_[byte] = intern(std::string(1, static_cast<char>(byte)));
+    const char c = static_cast<char>(byte);
+    byte_symbols_[byte] = intern({&c, 1});
   }
 }
 
@@ -118,22 +119,22 @@ void BpeEncoder::index_merges(const Vocabulary& vocabulary) {
     const std::string_view merge = merges[rank];
     const std::size_t space = merge.find(' ', 1);
     if (space == std::string_view::npos) continue;
-    auto left = bytes_of_spelling(merge.substr(0, space));
-    auto right = bytes_of_spelling(merge.substr(space + 1));
+    const auto left = bytes_of_spelling(merge.substr(0, space));
+    const auto right = bytes_of_spelling(merge.substr(space + 1));
     // A merge of what no byte spells could never apply.
     if (!left || !right || left->empty() || right->empty()) continue;
     const std::int32_t joined = intern(*left + *right);
-    const std::int32_t left_symbol = intern(std::move(*left));
-    const std::int32_t right_symbol = intern(std::move(*right));
+    const std::int32_t left_symbol = intern(*left);
+    const std::int32_t right_symbol = intern(*right);
     merges_.insert(left_symbol, right_symbol, {static_cast<std::int32_t>(rank), joined});
   }
 }
 
-std::int32_t BpeEncoder::intern(std::string bytes) {
+std::int32_t BpeEncoder::intern(std::string_view bytes) {
   const auto next = num_tokens_ + static_cast<std::int32_t>(extra_.size());
-  const auto [entry, is_new] = symbol_of_.emplace(std::move(bytes), next);
-  if (is_new) extra_.push_back(entry->first);
-  return entry->second;
+  const std::int32_t symbol = symbols_.intern(bytes, next);
+  if (symbol == next) extra_.emplace_back(bytes);
+  return symbol;
 }
 
 void BpeEncoder::encode(std::string_view text, std::vector<std::int32_t>& out) const {
@@ -147,9 +148,9 @@ void BpeEncoder::encode(std::string_view text, std::vector<std::int32_t>& out) c
 
 void BpeEncoder::encode_word(std::string_view word, std::vector<std::int32_t>& out) const {
   if (ignores_merges_) {
-    const auto whole = symbol_of_.find(std::string(word));
-    if (whole != symbol_of_.end() && whole->second < num_tokens_) {
-      out.push_back(whole->second);
+    const std::int32_t whole = symbols_.find(word);
+    if (whole >= 0 && whole < num_tokens_) {
+      out.push_back(whole);
       return;
     }
   }

@@ -5,12 +5,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
 #include "text/merge_table.h"
 #include "text/pre_tokenizer.h"
+#include "text/symbol_table.h"
 #include "text/vocabulary.h"
 
 namespace tandem {
@@ -32,14 +32,14 @@ class BpeEncoder {
 
   void index_tokens(const Vocabulary& vocabulary);
   void index_merges(const Vocabulary& vocabulary);
-  std::int32_t intern(std::string bytes);
+  std::int32_t intern(std::string_view bytes);
   void encode_word(std::string_view word, std::vector<std::int32_t>& out) const;
   void append_symbol(std::int32_t symbol, std::vector<std::int32_t>& out) const;
 
   // A symbol is a string of bytes that is a token (its id) or that merges speak of (an id from
   // num_tokens_ on, its bytes in extra_).
   std::int32_t num_tokens_ = 0;
-  std::unordered_map<std::string, std::int32_t> symbol_of_;
+  SymbolTable symbols_;
   std::vector<std::string> extra_;
   std::array<std::int32_t, 256> byte_symbols_{};
   MergeTable merges_;

@@ -63,11 +63,13 @@ constexpr std::string_view kEndOfGeneration[] = {"<|eot_id|>",
 constexpr std::string_view kHarmonyMarks[] = {"<|channel|>", "<|message|>", "<|start|>",
                                               "<|constrain|>"};
 
+// The tokens that may be one of those above: which all begin with one of a few bytes.
 TextIndex index_of(const std::vector<VocabularyToken>& tokens) {
   TextIndex index;
-  index.reserve(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    index.emplace(tokens[i].text, static_cast<std::int32_t>(i));
+    const std::string& text = tokens[i].text;
+    if (text.find_first_of("<[_\xE2") != 0) continue;
+    index.emplace(text, static_cast<std::int32_t>(i));
   }
   return index;
 }

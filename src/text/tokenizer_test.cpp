@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <random>
 
 #include "text/pre_tokenizer_catalogue.h"
@@ -205,7 +205,7 @@ TEST(Tokenizer, RandomTextSurvivesTheRoundTrip) {
 
 // Texts on which a quadratic step anywhere would take minutes.
 TEST(Tokenizer, LongTextsOfOneKindTakeLinearTime) {
-  constexpr std::size_t kBytes = 300'000;
+  constexpr std::size_t kBytes = 100'000;
   std::vector<std::string> texts;
   for (const std::string_view part : {"a", " ", "\n", "!", "1", "<", "漢", " 漢", "\xFF", "A",
                                       "\t\n", "'", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa \n"}) {
@@ -215,7 +215,7 @@ TEST(Tokenizer, LongTextsOfOneKindTakeLinearTime) {
   }
   std::string spaces_then_letter(kBytes, ' ');
   texts.push_back(spaces_then_letter + "漢");
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: other programs do not matter
   for (const auto& spec : all_pre_tokenizers()) {
     const auto tokenizer = make_tokenizer(small_bpe_fields(std::string(spec.names.front())));
     for (const std::string& text : texts) {
@@ -224,8 +224,8 @@ TEST(Tokenizer, LongTextsOfOneKindTakeLinearTime) {
   }
   const auto spm = make_tokenizer(small_spm_fields());
   for (const std::string& text : texts) ASSERT_FALSE(spm->encode(text, kPlain).empty());
-  const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin);
-  EXPECT_LT(seconds.count(), 100.0);  // some 250 texts; a sanitizer build takes its time
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  EXPECT_LT(seconds, 60.0);  // some 250 texts of 100 KB; a sanitizer build takes its time
 }
 
 }  // namespace
