@@ -167,6 +167,49 @@ TEST(Sampler, SurvivesRowsWithoutAnyPossibleToken) {
   }
 }
 
+// Every mix of samplers, on rows with all that may stand in them, chooses a token that is possible.
+TEST(Sampler, AnyValidParametersChooseAPossibleToken) {
+  Random random(31);
+  const auto pick = [&](std::initializer_list<float> values) {
+    return values.begin()[random.next() % values.size()];
+  };
+  for (int round = 0; round < 3000; ++round) {
+    SamplingParams params;
+    params.seed = random.next();
+    params.temperature = pick({0.0f, 1e-30f, 0.7f, 2.0f, 1e30f});
+    params.dynatemp_range = pick({0.0f, 0.5f, 5.0f});
+    params.top_k = static_cast<std::int32_t>(pick({-1.0f, 0.0f, 1.0f, 3.0f, 100.0f}));
+    params.top_p = pick({0.0f, 0.5f, 1.0f});
+    params.min_p = pick({0.0f, 0.1f, 1.0f});
+    params.typical_p = pick({0.0f, 0.5f, 1.0f});
+    params.top_n_sigma = pick({-1.0f, 0.1f, 2.0f});
+    params.min_keep = static_cast<std::int32_t>(pick({0.0f, 2.0f, 1000.0f}));
+    params.penalties = {static_cast<std::int32_t>(pick({-1.0f, 0.0f, 4.0f})),
+                        pick({1.0f, 1.5f, 0.5f}), pick({0.0f, -1e6f, 2.0f}), pick({0.0f, 3.0f})};
+    params.dry.multiplier = pick({0.0f, 1.0f, 1e30f});
+    params.xtc = {pick({0.0f, 0.5f, 1.0f}), pick({0.0f, 0.1f, 0.5f})};
+    params.mirostat.version = static_cast<std::int32_t>(pick({0.0f, 0.0f, 2.0f}));
+    params.logit_bias = {{1, -kInfinity}, {2, pick({0.0f, 3e38f, -3e38f})}};
+    params.num_logprobs = static_cast<std::int32_t>(pick({-1.0f, 0.0f, 5.0f}));
+    ASSERT_TRUE(validate(params, 8).ok());
+    Sampler sampler(params, no_text);
+    for (int step = 0; step < 8; ++step) {
+      std::vector<float> logits(8, 0.0f);
+      for (float& logit : logits) {
+        logit = pick({-3.0f, 0.0f, 1.0f, 5.0f, 3e38f, -3e38f, -kInfinity, std::nanf("")});
+      }
+      logits[0] = 0.5f;  // one is always possible
+      const std::vector<float> before = logits;
+      const std::int32_t token = sampler.sample(logits).token;
+      ASSERT_GE(token, 0);
+      ASSERT_LT(token, 8);
+      ASSERT_NE(token, 1);
+      ASSERT_GT(before[static_cast<std::size_t>(token)], -kInfinity);  // nor is it NaN
+      sampler.accept(token);
+    }
+  }
+}
+
 TEST(SamplerFactory, MakesSamplersThatKnowTheVocabulary) {
   const auto factory = make_sampler_factory(make_tokenizer(small_bpe_fields()));
   SamplingParams params = neutral();
