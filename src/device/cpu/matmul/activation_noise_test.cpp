@@ -92,7 +92,7 @@ TEST_P(ActivationNoise, IsThatOfBlocksOf32) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, ActivationNoise, testing::Values("portable", "avx2", "avx512"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& set) { return std::string(set.param); });
 
 }  // namespace
 }  // namespace tandem

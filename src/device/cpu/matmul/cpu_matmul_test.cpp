@@ -104,17 +104,16 @@ std::vector<float> gaussian(std::int64_t count, unsigned seed) {
   return x;
 }
 
-// Numbers that eight bits hold without rounding: integers of up to 127, one of them 127 in every
-// 256 columns; some blocks are smaller by a power of two.
+// Numbers that eight bits hold without rounding: in each block of 32, integers of up to 127 times a
+// power of two, one of them 127.
 std::vector<float> representable(std::int64_t rows, std::int64_t columns, unsigned seed) {
   std::mt19937 random(seed);
   std::vector<float> x(static_cast<std::size_t>(rows * columns));
   for (std::int64_t i = 0; i < rows * columns; ++i) {
     const std::int64_t column = i % columns;
-    const int shrink = static_cast<int>((i / columns + column / 32) % 4);
-    const int code = static_cast<int>(random() % 255) - 127;
-    const float value = column % 32 == 0 ? 127.0f : static_cast<float>(code);
-    x[static_cast<std::size_t>(i)] = std::ldexp(value, column % 256 < 32 ? 0 : -shrink);
+    const int shrink = static_cast<int>((i / columns + column / 32) % 6);
+    const int code = column % 32 == 0 ? 127 : static_cast<int>(random() % 255) - 127;
+    x[static_cast<std::size_t>(i)] = std::ldexp(static_cast<float>(code), -shrink);
   }
   return x;
 }
@@ -142,38 +141,30 @@ struct Engine {
 };
 
 // What rounding x to eight bits (or, for BF16 weights, to bfloat16) may change in column c: half a
-// step of the block. The step is the largest magnitude of the chunk of 256 columns over 127, over
-// the largest 2^e, e <= 3, with which the block of 32 still fits (rounded_rows.h).
-double rounding_of_x(ElementType type, InstructionSet set, const float* x, std::int64_t columns,
-                     std::int64_t c) {
+// step, which is the largest magnitude of the block of 32 over 127 (rounded_rows.h).
+double rounding_of_x(ElementType type, InstructionSet set, const float* x, std::int64_t c) {
   if (type == ElementType::kBF16) {
     const bool rounds = set == InstructionSet::kAvx512 && has_avx512_bf16();
     return rounds ? std::fabs(static_cast<double>(x[c])) * 0x1p-8 : 0.0;
   }
   if (!traits_of(type).is_quantised) return 0.0;
-  const auto largest = [&](std::int64_t begin, std::int64_t size) {
-    double result = 0;
-    for (std::int64_t i = begin; i < std::min(begin + size, columns); ++i) {
-      result = std::max(result, std::fabs(static_cast<double>(x[i])));
-    }
-    return result;
-  };
-  const double chunk = largest(c / 256 * 256, 256);
-  const double block = largest(c / 32 * 32, 32);
-  int e = 0;
-  while (e < 3 && std::ldexp(block, e + 1) <= chunk) ++e;
-  return std::ldexp(chunk / 127, -e) / 2;
+  double largest = 0;
+  for (std::int64_t i = c / 32 * 32; i < c / 32 * 32 + 32; ++i) {
+    largest = std::max(largest, std::fabs(static_cast<double>(x[i])));
+  }
+  return largest / 127 / 2;
 }
 
 // Bounds |y - exact| for one output:
 //
 //   sum |w_c| r_c        r_c: rounding of x_c, above; w is used exactly
 //   + n eps sum (|w_c| + 2 shift)(|x_c| + r_c)
+//   + shift * s / 65534  for each sub-block with a min: x's sum s is rounded to int16
 //
 // where n counts the roundings a term passes through: of x's scale, of the code (x * 127 / largest
-// is itself rounded), and one for each addition after it: those of its chunk (at most 16 + 2), and
-// one a chunk. With float activations there is one a column. The shift: level times scale and the
-// subtracted min are separate terms, each at most |w| + shift.
+// is itself rounded), of u, and one for each addition after it: two a block and one a chunk. With
+// float activations there is one a column. The shift: level times scale and the subtracted min are
+// separate terms, each at most |w| + shift.
 struct Reference {
   double exact = 0;
   double tolerance = 0;
@@ -182,19 +173,28 @@ Reference reference(const FileWeight& weight, std::int64_t expert, std::int64_t 
                     const std::vector<double>& rounding_of) {
   Reference result;
   double magnitude = 0;
+  double largest_x = 0;
   const double shift = weight.largest_shift(expert, row);
   const float* w = weight.row(expert, row);
   for (std::int64_t c = 0; c < weight.columns; ++c) {
     result.exact += static_cast<double>(w[c]) * x[c];
     const double rounding = rounding_of.empty() ? 0.0 : rounding_of[static_cast<std::size_t>(c)];
     result.tolerance += std::fabs(static_cast<double>(w[c])) * rounding;
-    magnitude += (std::fabs(static_cast<double>(w[c])) + 2 * shift) *
-                 (std::fabs(static_cast<double>(x[c])) + rounding);
+    const double x_c = std::fabs(static_cast<double>(x[c])) + rounding;
+    magnitude += (std::fabs(static_cast<double>(w[c])) + 2 * shift) * x_c;
+    largest_x = std::max(largest_x, x_c);
   }
   const auto columns = static_cast<double>(weight.columns);
-  const double additions =
-      traits_of(weight.type).is_quantised ? 18 + std::ceil(columns / 256) : columns;
-  result.tolerance += (additions + 4) * kEps * magnitude;
+  if (!traits_of(weight.type).is_quantised) {
+    result.tolerance += (columns + 1) * kEps * magnitude;
+    return result;
+  }
+  result.tolerance += (2 * columns / 32 + std::ceil(columns / 256) + 4) * kEps * magnitude;
+  const BlockScheme& scheme = *block_scheme_of(weight.type);
+  if (scheme.scale_form == ScaleForm::kSuperWithMin) {
+    const double largest_sum = scheme.sub_block_elements * largest_x;
+    result.tolerance += columns / scheme.sub_block_elements * shift * largest_sum / 65534;
+  }
   return result;
 }
 
@@ -204,7 +204,7 @@ void expect_products(const FileWeight& weight, InstructionSet set, const std::ve
     const float* x_row = x.data() + i * weight.columns;
     std::vector<double> rounding;
     for (std::int64_t c = 0; c < weight.columns && !exact_x; ++c) {
-      rounding.push_back(rounding_of_x(weight.type, set, x_row, weight.columns, c));
+      rounding.push_back(rounding_of_x(weight.type, set, x_row, c));
     }
     for (std::int64_t row = 0; row < weight.rows; ++row) {
       const Reference want = reference(weight, 0, row, x_row, rounding);

@@ -29,15 +29,14 @@ inline void decode_chunk(const std::byte* bytes, int num_blocks, const RoundedRo
   const Reader reader(bytes, num_blocks);
   const RoundedChunk* chunk[kRows];
   const std::int32_t* starts[kRows];
-  __m512 t[kRows];
   for (int i = 0; i < kRows; ++i) {
     chunk[i] = &x[i].chunk(chunk_index);
     starts[i] = x[i].start(chunk_index);
-    t[i] = _mm512_setzero_ps();
   }
   for (int b = 0; b < num_blocks; ++b) {
     __m512i quads[8];
     reader.levels(b, quads);
+    __m512 u[kRows];
     for (int s = 0; s < kSubs; ++s) {
       const int j = b * kSubs + s;
       const __m512 scale = reader.scale(j);
@@ -49,37 +48,37 @@ inline void decode_chunk(const std::byte* bytes, int num_blocks, const RoundedRo
         for (int q = 0; q < kQuads; ++q) {
           dot = _mm512_dpbusd_epi32(dot, quads[s * kQuads + q], broadcast_quad(codes + 4 * q));
         }
-        const __m512 product =
-            _mm512_sub_ps(_mm512_castsi512_ps(dot), _mm512_set1_ps(chunk[i]->magic[b]));
-        t[i] = _mm512_fmadd_ps(product, scale, t[i]);
+        const __m512 product = _mm512_sub_ps(_mm512_castsi512_ps(dot), _mm512_set1_ps(kRounder));
+        u[i] = s == 0 ? _mm512_mul_ps(product, scale) : _mm512_fmadd_ps(product, scale, u[i]);
       }
+    }
+    for (int i = 0; i < kRows; ++i) {
+      sums[i] = _mm512_fmadd_ps(u[i], _mm512_set1_ps(chunk[i]->scales[b]), sums[i]);
     }
     if constexpr (kTraits.form == ScaleForm::kHalfWithMin) {
       const __m512 shift = reader.shift(b);
       for (int i = 0; i < kRows; ++i) {
-        t[i] = _mm512_fmadd_ps(_mm512_set1_ps(chunk[i]->sums[b]), shift, t[i]);
+        sums[i] = _mm512_fmadd_ps(_mm512_set1_ps(chunk[i]->sums[b]), shift, sums[i]);
       }
     }
   }
   if constexpr (kTraits.form == ScaleForm::kSuperWithMin) {
-    constexpr int kPairs = kTraits.sub_block == 32 ? 4 : 8;
+    constexpr bool kNarrow = kTraits.sub_block == 16;
     __m512i mins[kRows];
     for (int i = 0; i < kRows; ++i) mins[i] = _mm512_setzero_si512();
-    for (int p = 0; p < kPairs; ++p) {
+    for (int p = 0; p < (kNarrow ? 8 : 4); ++p) {
       const __m512i pair = reader.min_pair(p);
       for (int i = 0; i < kRows; ++i) {
-        const std::uint32_t sum =
-            kTraits.sub_block == 32 ? chunk[i]->sum_pairs_32[p] : chunk[i]->sum_pairs_16[p];
+        const std::uint32_t sum = kNarrow ? chunk[i]->sum_pairs_16[p] : chunk[i]->sum_pairs_32[p];
         mins[i] = _mm512_dpwssd_epi32(mins[i], pair, _mm512_set1_epi32(static_cast<int>(sum)));
       }
     }
     const __m512 min_scale = reader.min_scale();
     for (int i = 0; i < kRows; ++i) {
-      t[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(mins[i]), min_scale, t[i]);
+      const float scale = kNarrow ? chunk[i]->pair_scale_16 : chunk[i]->pair_scale_32;
+      const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(mins[i]), min_scale);
+      sums[i] = _mm512_fmadd_ps(product, _mm512_set1_ps(scale), sums[i]);
     }
-  }
-  for (int i = 0; i < kRows; ++i) {
-    sums[i] = _mm512_fmadd_ps(t[i], _mm512_set1_ps(chunk[i]->scale), sums[i]);
   }
 }
 

@@ -11,13 +11,15 @@
 // exact integers and the floats are added in this order:
 //
 //   for each chunk of 256 columns, in order:
-//     t = 0
-//     for each sub-block of 16 or 32 columns, in order:
-//       t = fma(D * 2^-e, scale, t)                        D, e: see rounded_rows.h
-//       t = fma(8 * 2^-e * sum of codes, m / 8, t)         kHalfWithMin
-//     t = fma(sum over sub-blocks of min * 8 * 2^-e * sum of codes, -dmin / 8, t)   kSuperWithMin;
-//                                                          the sum is an exact integer below 2^24
-//     y = fma(t, scale of the chunk of x, y)
+//     for each block of 32 columns, in order:
+//       u = D * scale of the weight's block                 D: see rounded_rows.h
+//       u = D0 * scale0, then u = fma(D1, scale1, u)        where sub-blocks have 16 columns
+//       y = fma(u, scale of x's block, y)
+//       y = fma(sum of x's block, m, y)                     kHalfWithMin
+//     y = fma(M * -dmin, pair_scale, y)                     kSuperWithMin; M, the sum over
+//     sub-blocks
+//                                                           of min * x's sum as int16, is an exact
+//                                                           integer below 2^24
 //
 // For float activations, column after column: y = fma(x, weight, y); with bfloat16 activations,
 // pair after pair. Neither depends on how many rows of x there are, so a sequence's results are the
@@ -33,9 +35,9 @@ inline constexpr int kPanelRows = kPanelGroups * kGroupRows;
 struct alignas(64) PanelChunk {
   std::uint8_t levels[8][8][kQuadBytes];   // [block][quad][row][column], offset added
   float scales[16][kGroupRows];            // [sub-block][row]
-  float shifts[8][kGroupRows];             // m / 8 of each block (kHalfWithMin)
+  float shifts[8][kGroupRows];             // m of each block (kHalfWithMin)
   std::uint32_t min_pairs[8][kGroupRows];  // int16 pairs: sub-blocks 2p, 2p + 1 (kSuperWithMin)
-  float min_scale[kGroupRows];             // -dmin / 8 (kSuperWithMin)
+  float min_scale[kGroupRows];             // -dmin (kSuperWithMin)
 };
 
 // One row of rounded activations. Chunk c of all rows lie beside each other, `stride` a chunk: a

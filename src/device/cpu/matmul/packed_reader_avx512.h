@@ -98,13 +98,12 @@ struct ChunkReader {
     }
   }
 
-  // m / 8 of a block (kHalfWithMin).
+  // m of a block (kHalfWithMin).
   inline __m512 shift(int block) const {
-    const __m512 m = _mm512_cvtph_ps(load_256(scales + 32 * (num_blocks + block)));
-    return _mm512_mul_ps(m, _mm512_set1_ps(0.125f));
+    return _mm512_cvtph_ps(load_256(scales + 32 * (num_blocks + block)));
   }
 
-  // The mins of sub-blocks 2p and 2p + 1 as pairs of 16 bits, and -dmin / 8 (kSuperWithMin).
+  // The mins of sub-blocks 2p and 2p + 1 as pairs of 16 bits, and -dmin (kSuperWithMin).
   inline __m512i min_pair(int p) const {
     if constexpr (kTraits.sub_block == 32) {
       return _mm512_cvtepu8_epi16(load_256(scales + kIntegersAt + 16 * 8 + 32 * p));
@@ -116,7 +115,7 @@ struct ChunkReader {
     }
   }
   inline __m512 min_scale() const {
-    return _mm512_mul_ps(_mm512_cvtph_ps(load_256(scales + 32)), _mm512_set1_ps(-0.125f));
+    return _mm512_mul_ps(_mm512_cvtph_ps(load_256(scales + 32)), _mm512_set1_ps(-1.0f));
   }
 };
 

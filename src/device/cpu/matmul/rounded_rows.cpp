@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -20,7 +21,7 @@ std::uint32_t largest_magnitude(const float* x) {
 }
 
 // Rounds x * factor; returns the sum of the 16 codes.
-int round_16(const float* x, float factor, std::int8_t* codes) {
+std::int16_t round_16(const float* x, float factor, std::int8_t* codes) {
   int sum = 0;
   for (int i = 0; i < 16; ++i) {
     const auto code =
@@ -28,54 +29,55 @@ int round_16(const float* x, float factor, std::int8_t* codes) {
     codes[i] = code;
     sum += code;
   }
-  return sum;
+  return static_cast<std::int16_t>(sum);
 }
 
-std::uint32_t pair_of(int low, int high) {
-  return (static_cast<std::uint32_t>(low) & 0xffff) | (static_cast<std::uint32_t>(high) << 16);
+// Rounds `count` sums to int16, two in each of `pairs`; returns their unit.
+float round_sums(const float* sums, int count, std::uint32_t* pairs) {
+  float largest = 0.0f;
+  for (int i = 0; i < count; ++i) largest = std::max(largest, std::fabs(sums[i]));
+  const float factor = largest >= 0x1p-100f ? 32767.0f / largest : 0.0f;
+  for (int i = 0; i < count; i += 2) {
+    const auto low = std::bit_cast<std::uint32_t>(sums[i] * factor + kRounder);
+    const auto high = std::bit_cast<std::uint32_t>(sums[i + 1] * factor + kRounder);
+    pairs[i / 2] = (low & 0xffff) | (high << 16);
+  }
+  return largest / 32767.0f;
 }
 
 void round_chunk(const float* x, int num_blocks, RoundedChunk& chunk) {
   std::memset(&chunk, 0, sizeof(chunk));
-  std::uint32_t largest[8] = {};
-  std::uint32_t chunk_bits = 0;
   for (int b = 0; b < num_blocks; ++b) {
-    largest[b] = largest_magnitude(x + 32 * b);
-    chunk_bits = std::max(chunk_bits, largest[b]);
+    const BlockScale scale = block_scale(largest_magnitude(x + 32 * b));
+    chunk.scales[b] = scale.scale;
+    if (scale.factor == 0.0f) continue;  // zeroes already
+    std::int8_t* codes = chunk.codes + 32 * b;
+    chunk.code_sums[2 * b] = round_16(x + 32 * b, scale.factor, codes);
+    chunk.code_sums[2 * b + 1] = round_16(x + 32 * b + 16, scale.factor, codes + 16);
   }
-  const auto chunk_largest = std::bit_cast<float>(chunk_bits);
-  const bool finite = chunk_bits < kInfinityBits;
-  const bool some = finite && chunk_largest >= 0x1p-100f;
-  chunk.scale = finite ? chunk_largest / 127.0f : std::numeric_limits<float>::quiet_NaN();
-  for (int b = 0; b < 8; ++b) chunk.magic[b] = kRounder;
-  if (!some) return;
-
-  const float factor = 127.0f / chunk_largest;
-  for (int b = 0; b < num_blocks; ++b) {
-    const int e = pick_exponent(std::bit_cast<float>(largest[b]), chunk_largest);
-    const float block_factor = factor * static_cast<float>(1 << e);
-    const int low = round_16(x + 32 * b, block_factor, chunk.codes + 32 * b);
-    const int high = round_16(x + 32 * b + 16, block_factor, chunk.codes + 32 * b + 16);
-    const int unit = 1 << (kMaxExponent - e);
-    chunk.magic[b] = kRounder / static_cast<float>(1 << e);
-    chunk.raw_sums[2 * b] = static_cast<std::int16_t>(low);
-    chunk.raw_sums[2 * b + 1] = static_cast<std::int16_t>(high);
-    chunk.sums[b] = static_cast<float>((low + high) * unit);
-    chunk.sum_pairs_16[b] = pair_of(low * unit, high * unit);
-    const std::uint32_t both = static_cast<std::uint32_t>((low + high) * unit) & 0xffff;
-    chunk.sum_pairs_32[b / 2] |= both << (16 * (b % 2));
-  }
+  fill_sums(chunk);
 }
 
 }  // namespace
 
-int pick_exponent(float block_largest, float chunk_largest) {
-  int exponent = 0;
-  while (exponent < kMaxExponent &&
-         block_largest * static_cast<float>(2 << exponent) <= chunk_largest) {
-    ++exponent;
+BlockScale block_scale(std::uint32_t largest_bits) {
+  if (largest_bits >= kInfinityBits) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  const auto largest = std::bit_cast<float>(largest_bits);
+  if (largest < 0x1p-100f) return {};
+  return {largest / 127.0f, 127.0f / largest};
+}
+
+void fill_sums(RoundedChunk& chunk) {
+  float halves[16];
+  for (int b = 0; b < 8; ++b) {
+    const int low = chunk.code_sums[2 * b];
+    const int high = chunk.code_sums[2 * b + 1];
+    halves[2 * b] = chunk.scales[b] * static_cast<float>(low);
+    halves[2 * b + 1] = chunk.scales[b] * static_cast<float>(high);
+    chunk.sums[b] = chunk.scales[b] * static_cast<float>(low + high);
   }
-  return exponent;
+  chunk.pair_scale_32 = round_sums(chunk.sums, 8, chunk.sum_pairs_32);
+  chunk.pair_scale_16 = round_sums(halves, 16, chunk.sum_pairs_16);
 }
 
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks) {
@@ -86,11 +88,11 @@ void round_row(const float* x, std::int64_t columns, std::int64_t stride, Rounde
 }
 
 void sum_starts(const RoundedChunk& chunk, int level_offset, int sub_block, SumStarts& starts) {
+  constexpr auto kBits = std::bit_cast<std::int32_t>(kRounder);
   for (int j = 0; j < 256 / sub_block; ++j) {
-    const int block = sub_block == 32 ? j : j / 2;
     const int sum =
-        sub_block == 32 ? chunk.raw_sums[2 * j] + chunk.raw_sums[2 * j + 1] : chunk.raw_sums[j];
-    starts.starts[j] = std::bit_cast<std::int32_t>(chunk.magic[block]) - level_offset * sum;
+        sub_block == 32 ? chunk.code_sums[2 * j] + chunk.code_sums[2 * j + 1] : chunk.code_sums[j];
+    starts.starts[j] = kBits - level_offset * sum;
   }
 }
 

@@ -65,30 +65,38 @@ void tile_half(const RoundedKernels::Tile& tile, const PanelChunk& panel, int ha
   const RoundedChunk& x = row.chunk(tile.chunk_index);
   const std::int32_t* starts = row.start(tile.chunk_index);
   const int lane = 8 * half;
-  __m256 t = _mm256_setzero_ps();
-  for (int j = 0; j < tile.num_blocks * kSubs; ++j) {
-    const int b = j / kSubs;
-    const __m256i dot =
-        dot_sub_block<kQuads, kStep>(panel.levels[b] + j % kSubs * kQuads, half,
-                                     x.codes + j * kSubBlock, _mm256_set1_epi32(starts[j]));
-    const __m256 product = _mm256_sub_ps(_mm256_castsi256_ps(dot), _mm256_set1_ps(x.magic[b]));
-    t = _mm256_fmadd_ps(product, _mm256_load_ps(panel.scales[j] + lane), t);
+  __m256 sum = _mm256_loadu_ps(sums + lane);
+  for (int b = 0; b < tile.num_blocks; ++b) {
+    __m256 u = _mm256_setzero_ps();
+    for (int s = 0; s < kSubs; ++s) {
+      const int j = b * kSubs + s;
+      const __m256i dot =
+          dot_sub_block<kQuads, kStep>(panel.levels[b] + s * kQuads, half, x.codes + j * kSubBlock,
+                                       _mm256_set1_epi32(starts[j]));
+      const __m256 product = _mm256_sub_ps(_mm256_castsi256_ps(dot), _mm256_set1_ps(kRounder));
+      const __m256 scale = _mm256_load_ps(panel.scales[j] + lane);
+      u = s == 0 ? _mm256_mul_ps(product, scale) : _mm256_fmadd_ps(product, scale, u);
+    }
+    sum = _mm256_fmadd_ps(u, _mm256_set1_ps(x.scales[b]), sum);
     if (tile.traits.form == ScaleForm::kHalfWithMin) {
-      t = _mm256_fmadd_ps(_mm256_set1_ps(x.sums[b]), _mm256_load_ps(panel.shifts[b] + lane), t);
+      const __m256 shift = _mm256_load_ps(panel.shifts[b] + lane);
+      sum = _mm256_fmadd_ps(_mm256_set1_ps(x.sums[b]), shift, sum);
     }
   }
   if (tile.traits.form == ScaleForm::kSuperWithMin) {
     const std::uint32_t* pairs = kSubBlock == 32 ? x.sum_pairs_32 : x.sum_pairs_16;
+    const float scale = kSubBlock == 32 ? x.pair_scale_32 : x.pair_scale_16;
     __m256i mins = _mm256_setzero_si256();
     for (int p = 0; p < 128 / kSubBlock; ++p) {
       const __m256i min =
           _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.min_pairs[p] + lane));
       mins = _mm256_add_epi32(mins, _mm256_madd_epi16(min, broadcast(pairs + p)));
     }
-    t = _mm256_fmadd_ps(_mm256_cvtepi32_ps(mins), _mm256_load_ps(panel.min_scale + lane), t);
+    const __m256 product =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(mins), _mm256_load_ps(panel.min_scale + lane));
+    sum = _mm256_fmadd_ps(product, _mm256_set1_ps(scale), sum);
   }
-  const __m256 sum = _mm256_loadu_ps(sums + lane);
-  _mm256_storeu_ps(sums + lane, _mm256_fmadd_ps(t, _mm256_set1_ps(x.scale), sum));
+  _mm256_storeu_ps(sums + lane, sum);
 }
 
 template <int kSubBlock, int kStep>

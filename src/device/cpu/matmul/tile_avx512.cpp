@@ -62,54 +62,64 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
     x[i] = &row.chunk(tile.chunk_index);
     starts[i] = row.start(tile.chunk_index);
   }
-  __m512 t[kGroups][kRows];
+  __m512 sums[kGroups][kRows];
 #pragma GCC unroll 4
-  for (int g = 0; g < kGroups; ++g) {
+  for (int i = 0; i < kRows; ++i) {
+    const float* at = tile.sums + (first_row + i) * kPanelRows;
 #pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) t[g][i] = _mm512_setzero_ps();
+    for (int g = 0; g < kGroups; ++g) sums[g][i] = _mm512_loadu_ps(at + g * kGroupRows);
   }
-  const int num_subs = tile.num_blocks * kSubs;
-  for (int j = 0; j < num_subs; ++j) {
-    const int b = j / kSubs;
-    const int first_quad = j % kSubs * kQuads;
-    if (j % kSubs == 0) prefetch_next<kRows>(x, starts, tile, first_row, b);
-    __m512i dots[kGroups][kRows];
+  for (int b = 0; b < tile.num_blocks; ++b) {
+    prefetch_next<kRows>(x, starts, tile, first_row, b);
+    __m512 u[kGroups][kRows];
+#pragma GCC unroll 2
+    for (int s = 0; s < kSubs; ++s) {
+      const int j = b * kSubs + s;
+      __m512i dots[kGroups][kRows];
 #pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) {
-      const __m512i start = _mm512_set1_epi32(starts[i][j]);
+      for (int i = 0; i < kRows; ++i) {
+        const __m512i start = _mm512_set1_epi32(starts[i][j]);
 #pragma GCC unroll 4
-      for (int g = 0; g < kGroups; ++g) dots[g][i] = start;
-    }
+        for (int g = 0; g < kGroups; ++g) dots[g][i] = start;
+      }
 #pragma GCC unroll 8
-    for (int q = 0; q < kQuads; ++q) {
-      __m512i weights[kGroups];
+      for (int q = 0; q < kQuads; ++q) {
+        __m512i weights[kGroups];
 #pragma GCC unroll 4
-      for (int g = 0; g < kGroups; ++g) {
-        weights[g] = _mm512_load_si512(panel[g].levels[b][first_quad + q]);
-        keep_in_register(weights[g]);
+        for (int g = 0; g < kGroups; ++g) {
+          weights[g] = _mm512_load_si512(panel[g].levels[b][s * kQuads + q]);
+          keep_in_register(weights[g]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i) {
+          const __m512i codes = broadcast(x[i]->codes + j * kSubBlock + 4 * q);
+#pragma GCC unroll 4
+          for (int g = 0; g < kGroups; ++g) {
+            dots[g][i] = _mm512_dpbusd_epi32(dots[g][i], weights[g], codes);
+          }
+        }
       }
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {
-        const __m512i codes = broadcast(x[i]->codes + j * kSubBlock + 4 * q);
 #pragma GCC unroll 4
         for (int g = 0; g < kGroups; ++g) {
-          dots[g][i] = _mm512_dpbusd_epi32(dots[g][i], weights[g], codes);
+          const __m512 product =
+              _mm512_sub_ps(_mm512_castsi512_ps(dots[g][i]), _mm512_set1_ps(kRounder));
+          const __m512 scale = _mm512_load_ps(panel[g].scales[j]);
+          u[g][i] =
+              s == 0 ? _mm512_mul_ps(product, scale) : _mm512_fmadd_ps(product, scale, u[g][i]);
         }
       }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
-      const __m512 magic = _mm512_set1_ps(x[i]->magic[b]);
+      const __m512 scale = _mm512_set1_ps(x[i]->scales[b]);
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
-        const __m512 product = _mm512_sub_ps(_mm512_castsi512_ps(dots[g][i]), magic);
-        t[g][i] = _mm512_fmadd_ps(product, _mm512_load_ps(panel[g].scales[j]), t[g][i]);
-      }
-      if constexpr (kMins == Mins::kShifts) {
-        const __m512 sum = _mm512_set1_ps(x[i]->sums[b]);
-#pragma GCC unroll 4
-        for (int g = 0; g < kGroups; ++g) {
-          t[g][i] = _mm512_fmadd_ps(sum, _mm512_load_ps(panel[g].shifts[b]), t[g][i]);
+        sums[g][i] = _mm512_fmadd_ps(u[g][i], scale, sums[g][i]);
+        if constexpr (kMins == Mins::kShifts) {
+          sums[g][i] = _mm512_fmadd_ps(_mm512_set1_ps(x[i]->sums[b]),
+                                       _mm512_load_ps(panel[g].shifts[b]), sums[g][i]);
         }
       }
     }
@@ -118,6 +128,8 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
   for (int i = 0; i < kRows; ++i) {
     if constexpr (kMins == Mins::kPairs) {
       const std::uint32_t* pairs = kSubBlock == 32 ? x[i]->sum_pairs_32 : x[i]->sum_pairs_16;
+      const __m512 scale =
+          _mm512_set1_ps(kSubBlock == 32 ? x[i]->pair_scale_32 : x[i]->pair_scale_16);
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
         __m512i mins = _mm512_setzero_si512();
@@ -126,17 +138,14 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
           mins = _mm512_dpwssd_epi32(mins, _mm512_load_si512(panel[g].min_pairs[p]),
                                      broadcast(pairs + p));
         }
-        t[g][i] =
-            _mm512_fmadd_ps(_mm512_cvtepi32_ps(mins), _mm512_load_ps(panel[g].min_scale), t[g][i]);
+        const __m512 product =
+            _mm512_mul_ps(_mm512_cvtepi32_ps(mins), _mm512_load_ps(panel[g].min_scale));
+        sums[g][i] = _mm512_fmadd_ps(product, scale, sums[g][i]);
       }
     }
-    const __m512 scale = _mm512_set1_ps(x[i]->scale);
-    float* sums = tile.sums + (first_row + i) * kPanelRows;
+    float* at = tile.sums + (first_row + i) * kPanelRows;
 #pragma GCC unroll 4
-    for (int g = 0; g < kGroups; ++g) {
-      float* at = sums + g * kGroupRows;
-      _mm512_storeu_ps(at, _mm512_fmadd_ps(t[g][i], scale, _mm512_loadu_ps(at)));
-    }
+    for (int g = 0; g < kGroups; ++g) _mm512_storeu_ps(at + g * kGroupRows, sums[g][i]);
   }
 }
 

@@ -8,9 +8,9 @@
 namespace tandem::portable {
 namespace {
 
-// Sums of one sub-block's products for 16 rows, as the float D * 2^-e of rounded_rows.h.
+// The products of one sub-block of 16 rows, as floats.
 void dot_sub_block(const std::uint8_t (*quads)[kQuadBytes], const std::int8_t* codes, int num_quads,
-                   std::int32_t start, float magic, float* dots) {
+                   std::int32_t start, float* dots) {
   std::int32_t sums[kGroupRows];
   for (std::int32_t& sum : sums) sum = start;
   for (int quad = 0; quad < num_quads; ++quad) {
@@ -20,7 +20,7 @@ void dot_sub_block(const std::uint8_t (*quads)[kQuadBytes], const std::int8_t* c
       sums[row] += w[0] * a[0] + w[1] * a[1] + w[2] * a[2] + w[3] * a[3];
     }
   }
-  for (int row = 0; row < kGroupRows; ++row) dots[row] = std::bit_cast<float>(sums[row]) - magic;
+  for (int row = 0; row < kGroupRows; ++row) dots[row] = std::bit_cast<float>(sums[row]) - kRounder;
 }
 
 std::int32_t dot_pairs(std::uint32_t a, std::uint32_t b) {
@@ -30,13 +30,14 @@ std::int32_t dot_pairs(std::uint32_t a, std::uint32_t b) {
 }
 
 void subtract_mins(const PackedTraits& traits, const PanelChunk& panel, const RoundedChunk& x,
-                   float* t) {
+                   float* sums) {
   const bool narrow = traits.sub_block == 16;
   const std::uint32_t* pairs = narrow ? x.sum_pairs_16 : x.sum_pairs_32;
+  const float scale = narrow ? x.pair_scale_16 : x.pair_scale_32;
   for (int row = 0; row < kGroupRows; ++row) {
     std::int32_t sum = 0;
     for (int p = 0; p < (narrow ? 8 : 4); ++p) sum += dot_pairs(panel.min_pairs[p][row], pairs[p]);
-    t[row] = std::fma(static_cast<float>(sum), panel.min_scale[row], t[row]);
+    sums[row] = std::fma(static_cast<float>(sum) * panel.min_scale[row], scale, sums[row]);
   }
 }
 
@@ -45,25 +46,28 @@ void tile_row(const RoundedKernels::Tile& tile, const PanelChunk& panel, const R
   const RoundedChunk& chunk = x.chunk(tile.chunk_index);
   const std::int32_t* starts = x.start(tile.chunk_index);
   const int sub_block = tile.traits.sub_block;
-  const int subs_a_block = 32 / sub_block;
-  float t[kGroupRows] = {};
+  const int num_quads = sub_block / 4;
+  const int subs = 32 / sub_block;
   float dots[kGroupRows];
-  for (int j = 0; j < tile.num_blocks * subs_a_block; ++j) {
-    const int block = j / subs_a_block;
-    const int first_quad = j % subs_a_block * (sub_block / 4);
-    dot_sub_block(panel.levels[block] + first_quad, chunk.codes + sub_block * j, sub_block / 4,
-                  starts[j], chunk.magic[block], dots);
-    for (int row = 0; row < kGroupRows; ++row) {
-      t[row] = std::fma(dots[row], panel.scales[j][row], t[row]);
-    }
-    if (tile.traits.form == ScaleForm::kHalfWithMin) {
+  float u[kGroupRows];
+  for (int b = 0; b < tile.num_blocks; ++b) {
+    for (int s = 0; s < subs; ++s) {
+      const int j = b * subs + s;
+      dot_sub_block(panel.levels[b] + s * num_quads, chunk.codes + sub_block * j, num_quads,
+                    starts[j], dots);
       for (int row = 0; row < kGroupRows; ++row) {
-        t[row] = std::fma(chunk.sums[j], panel.shifts[j][row], t[row]);
+        const float scale = panel.scales[j][row];
+        u[row] = s == 0 ? dots[row] * scale : std::fma(dots[row], scale, u[row]);
+      }
+    }
+    for (int row = 0; row < kGroupRows; ++row) {
+      sums[row] = std::fma(u[row], chunk.scales[b], sums[row]);
+      if (tile.traits.form == ScaleForm::kHalfWithMin) {
+        sums[row] = std::fma(chunk.sums[b], panel.shifts[b][row], sums[row]);
       }
     }
   }
-  if (tile.traits.form == ScaleForm::kSuperWithMin) subtract_mins(tile.traits, panel, chunk, t);
-  for (int row = 0; row < kGroupRows; ++row) sums[row] = std::fma(t[row], chunk.scale, sums[row]);
+  if (tile.traits.form == ScaleForm::kSuperWithMin) subtract_mins(tile.traits, panel, chunk, sums);
 }
 
 float weight_at(const FloatTile& tile, const std::byte* group, std::int64_t column, int row) {

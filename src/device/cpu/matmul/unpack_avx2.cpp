@@ -98,7 +98,7 @@ void unpack_super_scales(const PackedTraits& traits, const std::byte* scales, Pa
       _mm256_store_si256(reinterpret_cast<__m256i*>(panel.min_pairs[p] + 8 * half), pair);
     }
   }
-  if (with_min) convert_halves(scales + 32, -0.125f, panel.min_scale);
+  if (with_min) convert_halves(scales + 32, -1.0f, panel.min_scale);
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk
     }
     convert_halves(chunk + 32 * b, 1.0f, panel.scales[b]);
     if (traits.form == ScaleForm::kHalfWithMin) {
-      convert_halves(chunk + 32 * (num_blocks + b), 0.125f, panel.shifts[b]);
+      convert_halves(chunk + 32 * (num_blocks + b), 1.0f, panel.shifts[b]);
     }
   }
 }

@@ -64,7 +64,7 @@ void unpack_super_scales(const PackedTraits& traits, const std::byte* scales, Pa
       panel.scales[j][row] = d * static_cast<float>(scale);
     }
     if (!with_min) continue;
-    panel.min_scale[row] = -0.125f * float_from_f16(u16_at(scales + 32, row));
+    panel.min_scale[row] = -float_from_f16(u16_at(scales + 32, row));
     for (int p = 0; p < subs / 2; ++p) {
       panel.min_pairs[p][row] = min_of(2 * p, row) | (min_of(2 * p + 1, row) << 16);
     }
@@ -85,7 +85,7 @@ void unpack_scales(const PackedTraits& traits, const std::byte* scales, int num_
       }
       panel.scales[b][row] = float_from_f16(u16_at(scales, lane));
       if (traits.form == ScaleForm::kHalfWithMin) {
-        panel.shifts[b][row] = 0.125f * float_from_f16(u16_at(scales + 32 * num_blocks, lane));
+        panel.shifts[b][row] = float_from_f16(u16_at(scales + 32 * num_blocks, lane));
       }
     }
   }
