@@ -24,7 +24,7 @@ class WaitableCounter {
 
   std::uint32_t count() const { return value_.load(std::memory_order_acquire) >> 1; }
   bool has_reached(std::uint32_t target) const;
-  bool interrupted() const { return (value_.load(std::memory_order_acquire) & 1u) != 0; }
+  bool interrupted() const { return (value_.load() & 1u) != 0; }
 
   // What the thread wrote before it, every thread sees that has seen the new count.
   void advance();
