@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gguf_exercise.h"
+#include "model_exercise.h"
 #include "tokenizer_exercise.h"
 
 namespace tandem {
@@ -37,6 +38,12 @@ TEST(FuzzRegression, GgufHostileInputsAreRefused) {
   const auto inputs = files_in(kFuzz / "regressions/gguf");
   EXPECT_GE(inputs.size(), 10u);
   for (const auto& input : inputs) EXPECT_FALSE(exercise_gguf(input));
+}
+
+TEST(FuzzRegression, ModelSeedsCouldRun) {
+  const auto seeds = files_in(kFuzz / "corpus/model");
+  EXPECT_GE(seeds.size(), 8u);
+  for (const auto& seed : seeds) EXPECT_TRUE(exercise_model(seed));
 }
 
 // The exercise itself stops the program where an input breaks what must hold.
