@@ -18,6 +18,7 @@ struct CommandOutcome {
 // Each command lives in a file of its own, adds itself as a subcommand, and on being chosen does
 // its work and sets the outcome.
 void add_eval_command(CLI::App& app, CommandOutcome& outcome);
+void add_model_command(CLI::App& app, CommandOutcome& outcome);
 void add_tokenize_commands(CLI::App& app, CommandOutcome& outcome);
 
 // Prints "error: ..." to standard error and returns the exit code that the contract has for it.

@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
 
   tandem::CommandOutcome outcome;
   tandem::add_eval_command(app, outcome);
+  tandem::add_model_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
 
   std::vector<std::string> arguments =
