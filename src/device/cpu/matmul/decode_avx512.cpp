@@ -20,8 +20,9 @@ namespace {
 constexpr std::int64_t kPrefetchBytes = 4096;
 
 template <ElementType kType, int kRows>
-inline void decode_chunk(const std::byte* bytes, int num_blocks, const RoundedRow* x,
-                         std::int64_t chunk_index, __m512 (&sums)[kRows]) {
+[[gnu::always_inline]] inline void decode_chunk(const std::byte* bytes, int num_blocks,
+                                                const RoundedRow* x, std::int64_t chunk_index,
+                                                __m512 (&sums)[kRows]) {
   using Reader = ChunkReader<kType>;
   constexpr PackedTraits kTraits = packed_traits(kType);
   constexpr int kSubs = 32 / kTraits.sub_block;

@@ -4,20 +4,20 @@
 namespace tandem::avx512 {
 namespace {
 
-inline __m512i load_512(const void* bytes) {
+[[gnu::always_inline]] inline __m512i load_512(const void* bytes) {
   return _mm512_loadu_si512(bytes);
 }
-inline __m256i load_256(const void* bytes) {
+[[gnu::always_inline]] inline __m256i load_256(const void* bytes) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(bytes));
 }
-inline __m128i load_128(const void* bytes) {
+[[gnu::always_inline]] inline __m128i load_128(const void* bytes) {
   return _mm_loadu_si128(static_cast<const __m128i*>(bytes));
 }
 
 // Moves bit `from` of every byte to bit `to`; bits that cross into a neighbour are masked away
 // later.
 template <int kFrom, int kTo>
-inline __m512i move_bits(__m512i bytes) {
+[[gnu::always_inline]] inline __m512i move_bits(__m512i bytes) {
   if constexpr (kFrom < kTo) return _mm512_slli_epi16(bytes, kTo - kFrom);
   if constexpr (kFrom > kTo) return _mm512_srli_epi16(bytes, kFrom - kTo);
   return bytes;
@@ -25,13 +25,13 @@ inline __m512i move_bits(__m512i bytes) {
 
 // q |= the kBits-bit field at kFrom of every byte of `plane`, moved to bit kTo.
 template <int kBits, int kFrom, int kTo>
-inline __m512i add_field(__m512i q, __m512i plane) {
+[[gnu::always_inline]] inline __m512i add_field(__m512i q, __m512i plane) {
   const __m512i mask = _mm512_set1_epi8(static_cast<char>(((1 << kBits) - 1) << kTo));
   return _mm512_ternarylogic_epi32(q, move_bits<kFrom, kTo>(plane), mask, 0xf8);  // q | (p & m)
 }
 
 template <int kBits, int kTo, int kQuad>
-inline void add_quads(const std::byte* plane, __m512i (&quads)[8]) {
+[[gnu::always_inline]] inline void add_quads(const std::byte* plane, __m512i (&quads)[8]) {
   if constexpr (kQuad < 8) {
     const __m512i bytes = load_512(plane + (kQuad % kBits) * kQuadBytes);
     quads[kQuad] = add_field<kBits, kQuad / kBits * kBits, kTo>(quads[kQuad], bytes);
@@ -53,14 +53,15 @@ struct ChunkReader {
   int num_blocks;
   __m512 d;
 
-  inline ChunkReader(const std::byte* chunk, int blocks) : scales(chunk), num_blocks(blocks) {
+  [[gnu::always_inline]] inline ChunkReader(const std::byte* chunk, int blocks)
+      : scales(chunk), num_blocks(blocks) {
     low = chunk + scales_bytes(kTraits, blocks);
     high = low + low_plane_bytes(kTraits, blocks);
     if constexpr (kSuper) d = _mm512_cvtph_ps(load_256(chunk));
   }
 
   // The levels of 32 columns, offset added.
-  inline void levels(int block, __m512i (&quads)[8]) const {
+  [[gnu::always_inline]] inline void levels(int block, __m512i (&quads)[8]) const {
     const std::byte* at = low + block * (kTraits.low_bits * kQuadBytes);
     if constexpr (kTraits.low_bits == 8) {
       for (int i = 0; i < 8; ++i) quads[i] = load_512(at + i * kQuadBytes);
@@ -79,7 +80,7 @@ struct ChunkReader {
   }
 
   // The scale of sub-block j for 16 rows.
-  inline __m512 scale(int j) const {
+  [[gnu::always_inline]] inline __m512 scale(int j) const {
     if constexpr (kTraits.form == ScaleForm::kExponent) {
       const __m512i e = _mm512_cvtepu8_epi32(load_128(scales + 16 * j));
       const __m512i one = _mm512_set1_epi32(1);
@@ -99,12 +100,12 @@ struct ChunkReader {
   }
 
   // m of a block (kHalfWithMin).
-  inline __m512 shift(int block) const {
+  [[gnu::always_inline]] inline __m512 shift(int block) const {
     return _mm512_cvtph_ps(load_256(scales + 32 * (num_blocks + block)));
   }
 
   // The mins of sub-blocks 2p and 2p + 1 as pairs of 16 bits, and -dmin (kSuperWithMin).
-  inline __m512i min_pair(int p) const {
+  [[gnu::always_inline]] inline __m512i min_pair(int p) const {
     if constexpr (kTraits.sub_block == 32) {
       return _mm512_cvtepu8_epi16(load_256(scales + kIntegersAt + 16 * 8 + 32 * p));
     } else {
@@ -114,14 +115,14 @@ struct ChunkReader {
       return _mm512_or_si512(_mm512_srli_epi32(even, 4), _mm512_slli_epi32(odd_min, 12));
     }
   }
-  inline __m512 min_scale() const {
+  [[gnu::always_inline]] inline __m512 min_scale() const {
     return _mm512_mul_ps(_mm512_cvtph_ps(load_256(scales + 32)), _mm512_set1_ps(-1.0f));
   }
 };
 
 // Calls f.operator()<kType>() for a quantised type.
 template <typename F>
-inline void with_type(ElementType type, F f) {
+[[gnu::always_inline]] inline void with_type(ElementType type, F f) {
   switch (type) {
     case ElementType::kQ8_0:
       return f.template operator()<ElementType::kQ8_0>();
@@ -155,7 +156,7 @@ inline void with_type(ElementType type, F f) {
 }
 
 // Four activations for all lanes.
-inline __m512i broadcast_quad(const std::int8_t* codes) {
+[[gnu::always_inline]] inline __m512i broadcast_quad(const std::int8_t* codes) {
   std::int32_t quad;
   std::memcpy(&quad, codes, 4);
   return _mm512_set1_epi32(quad);
