@@ -51,6 +51,7 @@ struct Product {
 struct Starts {
   int level_offset = 0;
   int sub_block = 0;
+  bool with_sums = false;         // are the sums for this sub_block filled in?
   std::vector<SumStarts> chunks;  // [chunk][row of x]
 };
 
@@ -198,7 +199,8 @@ void CpuMatmul::State::convert_x() {
 int CpuMatmul::State::starts_for(const PackedTraits& traits) {
   const int offset = rounded.subtracts_offset(traits) ? traits.level_offset : 0;
   for (std::size_t i = 0; i < num_starts; ++i) {
-    if (starts[i].level_offset == offset && starts[i].sub_block == traits.sub_block) {
+    if (starts[i].level_offset == offset && starts[i].sub_block == traits.sub_block &&
+        starts[i].with_sums == traits.has_min()) {
       return static_cast<int>(i);
     }
   }
@@ -206,10 +208,12 @@ int CpuMatmul::State::starts_for(const PackedTraits& traits) {
   Starts& added = starts[num_starts];
   added.level_offset = offset;
   added.sub_block = traits.sub_block;
+  added.with_sums = traits.has_min();
   const auto size = static_cast<std::size_t>(x.rows * num_chunks);
   if (added.chunks.size() < size) added.chunks.resize(size);
   for_rows([&](std::int64_t row) {
     for (std::int64_t at = row; at < x.rows * num_chunks; at += x.rows) {
+      if (added.with_sums) sum_blocks(traits.sub_block, chunks.data()[at]);
       sum_starts(chunks.data()[at], offset, traits.sub_block, added.chunks.data()[at]);
     }
   });

@@ -55,7 +55,6 @@ void round_chunk(const float* x, int num_blocks, RoundedChunk& chunk) {
     _mm512_store_si512(chunk.codes + 64 * pair, codes);
     sum_codes(codes, chunk.code_sums + 4 * pair);
   }
-  fill_sums(chunk);
 }
 
 }  // namespace

@@ -55,7 +55,6 @@ void round_chunk(const float* x, int num_blocks, RoundedChunk& chunk) {
     chunk.code_sums[2 * b] = round_16(x + 32 * b, scale.factor, codes);
     chunk.code_sums[2 * b + 1] = round_16(x + 32 * b + 16, scale.factor, codes + 16);
   }
-  fill_sums(chunk);
 }
 
 }  // namespace
@@ -67,17 +66,20 @@ BlockScale block_scale(std::uint32_t largest_bits) {
   return {largest / 127.0f, 127.0f / largest};
 }
 
-void fill_sums(RoundedChunk& chunk) {
-  float halves[16];
-  for (int b = 0; b < 8; ++b) {
-    const int low = chunk.code_sums[2 * b];
-    const int high = chunk.code_sums[2 * b + 1];
-    halves[2 * b] = chunk.scales[b] * static_cast<float>(low);
-    halves[2 * b + 1] = chunk.scales[b] * static_cast<float>(high);
-    chunk.sums[b] = chunk.scales[b] * static_cast<float>(low + high);
+void sum_blocks(int sub_block, RoundedChunk& chunk) {
+  if (sub_block == 32) {
+    for (int b = 0; b < 8; ++b) {
+      const int sum = chunk.code_sums[2 * b] + chunk.code_sums[2 * b + 1];
+      chunk.sums[b] = chunk.scales[b] * static_cast<float>(sum);
+    }
+    chunk.pair_scale_32 = round_sums(chunk.sums, 8, chunk.sum_pairs_32);
+  } else {
+    float halves[16];
+    for (int j = 0; j < 16; ++j) {
+      halves[j] = chunk.scales[j / 2] * static_cast<float>(chunk.code_sums[j]);
+    }
+    chunk.pair_scale_16 = round_sums(halves, 16, chunk.sum_pairs_16);
   }
-  chunk.pair_scale_32 = round_sums(chunk.sums, 8, chunk.sum_pairs_32);
-  chunk.pair_scale_16 = round_sums(halves, 16, chunk.sum_pairs_16);
 }
 
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks) {

@@ -18,15 +18,15 @@ inline constexpr float kRounder = 0x1.8p23f;
 struct alignas(64) RoundedChunk {
   std::int8_t codes[256];
   float scales[8];
-  // The sums of what the codes stand for, for weights with mins: of each block of 32 as a float;
-  // and of the sub-blocks 2p and 2p + 1 (of 32 or 16 columns) as pairs of int16 in units of
-  // pair_scale. The unit is the largest sum of the chunk / 32767: 256 times finer than the codes.
+  std::int16_t code_sums[16];  // of each 16 columns
+  // For weights with mins, filled in by sum_blocks: the sums of what the codes stand for, of each
+  // block of 32 as a float; and of the sub-blocks 2p and 2p + 1 (of 32 or 16 columns) as pairs of
+  // int16 in units of pair_scale, the largest sum of the chunk / 32767: 256 times finer than codes.
   float sums[8];
   std::uint32_t sum_pairs_32[4];
   std::uint32_t sum_pairs_16[8];
   float pair_scale_32;
   float pair_scale_16;
-  std::int16_t code_sums[16];  // of each 16 columns
 };
 
 // Where the integer sums of a chunk start, for levels that have `level_offset` added to them: the
@@ -40,8 +40,8 @@ struct alignas(64) SumStarts {
 // products are NaN; one whose magnitudes are all below 2^-100 becomes zero.
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 
-// Fills in the sums of a chunk from its codes, scales and code_sums.
-void fill_sums(RoundedChunk& chunk);
+// Fills in the sums for sub-blocks of 16 or 32.
+void sum_blocks(int sub_block, RoundedChunk& chunk);
 
 // The scale and the factor x is multiplied with for a block whose largest magnitude has these bits
 // (more than those of infinity: there is a NaN).

@@ -151,8 +151,12 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
 
 template <int kGroups, int kSubBlock, Mins kMins>
 void tile_groups(const RoundedKernels::Tile& tile) {
+  // Sub-blocks of 16 need a third set of sums, u: three rows would not fit in 32 registers.
+  constexpr int kRows = kSubBlock == 32 ? 3 : 2;
   std::int64_t row = 0;
-  for (; row + 3 <= tile.num_rows; row += 3) tile_rows<kGroups, 3, kSubBlock, kMins>(tile, row);
+  for (; row + kRows <= tile.num_rows; row += kRows) {
+    tile_rows<kGroups, kRows, kSubBlock, kMins>(tile, row);
+  }
   if (tile.num_rows - row == 2) tile_rows<kGroups, 2, kSubBlock, kMins>(tile, row);
   if (tile.num_rows - row == 1) tile_rows<kGroups, 1, kSubBlock, kMins>(tile, row);
 }
