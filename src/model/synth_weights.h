@@ -16,7 +16,7 @@ namespace tandem {
 // which they are asked for.
 //
 // A matrix is put together from runs of quantised blocks, drawn from a pool of normally distributed
-// weights that were quantised once: a thousand times faster than quantising each matrix, and every
+// weights that were quantised once: many times faster than quantising each matrix, and every
 // block is one that a real file could hold. Spreads are such that hidden states keep their size
 // through the layers and logits have a standard deviation of about 2.5.
 class SynthWeights {
