@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
       [&verbose] { tandem::set_up_logging(verbose ? spdlog::level::debug : spdlog::level::info); });
 
   tandem::CommandOutcome outcome;
+  tandem::add_run_command(app, outcome);
   tandem::add_eval_command(app, outcome);
   tandem::add_model_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
