@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "device/cpu/instruction_set.h"
+#include "device/cpu/thread_pool.h"
+
+namespace tandem {
+
+// What a set of cores can do at most, measured: nothing that runs on them should be faster. Each is
+// the best of several access patterns or numbers of independent sums, because one loop alone may
+// miss what the hardware gives. A multiplication and an addition count as two operations.
+struct CpuCeilings {
+  double read_gbps = 0;      // 1e9 bytes a second from memory, all threads together
+  std::string read_pattern;  // the best one: "4 streams, prefetched"
+  double int8_gops = 0;      // products of bytes summed in 32 bits
+  double bf16_gflops = 0;    // 0 where there is no such instruction
+  double float_gflops = 0;   // fused float32
+};
+
+struct CeilingOptions {
+  // Much larger than the last-level cache, all threads together; halves of it where memory is
+  // short.
+  std::int64_t read_bytes = std::int64_t{256} << 20;
+  double seconds_each = 0.03;  // a pattern's measurement
+  int rounds = 3;              // of all patterns; the best counts
+  // Count the calling thread's time on its core instead of the clock's: what a pool of one thread
+  // reaches while it runs, on a machine that others keep busy.
+  bool thread_time = false;
+};
+
+// Blocks for about half a second with the default options and allocates read_bytes; uses `set` and
+// the threads of the pool as the kernels would.
+CpuCeilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set,
+                                 const CeilingOptions& options = {});
+
+}  // namespace tandem
