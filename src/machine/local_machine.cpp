@@ -5,6 +5,7 @@
 #include "machine/cgroup_limits.h"
 #include "machine/core_list.h"
 #include "machine/hwloc_source.h"
+#include "machine/local_survey.h"
 
 namespace tandem {
 namespace {
@@ -60,6 +61,11 @@ void add_cpu_links(Machine& machine) {
 }  // namespace
 
 Result<Machine> detect_local_machine() {
+  TANDEM_TRY(Survey survey, survey_local_machine());
+  return std::move(survey.machine);
+}
+
+Result<Machine> detect_cpu_machine() {
   Machine machine;
   TANDEM_TRY(machine.host, read_hwloc_host());
   TANDEM_TRY(const std::vector<int> leaders, read_hwloc_core_leaders());

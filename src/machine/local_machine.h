@@ -11,4 +11,7 @@ namespace tandem {
 // Reads /proc, /sys and, where the driver is installed, NVML. Blocks for well under a second.
 Result<Machine> detect_local_machine();
 
+// The same without GPUs.
+Result<Machine> detect_cpu_machine();
+
 }  // namespace tandem

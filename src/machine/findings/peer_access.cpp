@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <set>
+
+#include "machine/assemble.h"
+#include "machine/findings/findings.h"
+#include "machine/gpu_catalogue.h"
+#include "machine/text_scan.h"
+
+namespace tandem {
+namespace {
+
+// What nvidia-smi topo -p2p means (its legend).
+std::string meaning_of(const std::string& status) {
+  if (status == "CNS") return "chipset not supported";
+  if (status == "GNS") return "GPU not supported";
+  if (status == "TNS") return "topology not supported";
+  if (status == "NS") return "not supported";
+  if (status == "DR") return "disabled by a registry key";
+  return "unknown";
+}
+
+// Through host memory every byte crosses two links, one after the other where nothing overlaps.
+double through_host_gbps(double link_gbps) {
+  return link_gbps / 2;
+}
+
+std::vector<std::pair<int, int>> pairs_without_access(const Survey& survey) {
+  std::vector<std::pair<int, int>> pairs;
+  for (int a = 0; a < num_gpus(survey); ++a)
+    for (int b = a + 1; b < num_gpus(survey); ++b)
+      if (peer_access_between(survey, a, b) == false) pairs.emplace_back(a, b);
+  return pairs;
+}
+
+bool could_have_access(const GpuFacts& gpu) {
+  const GpuModel* model = find_gpu_model(gpu.name.value_or(""), gpu.memory_bytes);
+  return model != nullptr && model->peer_over_pcie == true;
+}
+
+// peer-access: pairs that copy through host memory.
+void find_refused_pairs(const Survey& survey, std::vector<Finding>& findings) {
+  const auto pairs = pairs_without_access(survey);
+  if (pairs.empty()) return;
+  std::vector<std::string> evidence;
+  bool unexpected = false;
+  for (const auto& [a, b] : pairs) {
+    unexpected = unexpected ||
+                 (could_have_access(gpu_at(survey, a)) && could_have_access(gpu_at(survey, b)));
+    const GpuPair* pair = survey.find_pair(a, b);
+    std::string line = survey.gpu_id(a) + " - " + survey.gpu_id(b) + ": ";
+    if (pair != nullptr && !pair->peer.empty())
+      line += pair->peer.begin()->first + " " + pair->peer.begin()->second + " (" +
+              meaning_of(pair->peer.begin()->second) + ")";
+    else
+      line += "the driver grants this model none over PCIe";
+    const MachineDevice* first = survey.machine.find_device(survey.gpu_id(a));
+    const Link* link = survey.machine.find_link(survey.gpu_id(a), survey.gpu_id(b));
+    if (pair != nullptr && pair->measured_without_gbps)
+      line += "; measured " + gbps_text(*pair->measured_without_gbps) + " through host memory";
+    else if (link != nullptr && link->bandwidth_gbps && first != nullptr)
+      line += "; about " + gbps_text(through_host_gbps(*link->bandwidth_gbps)) + " to " +
+              gbps_text(*link->bandwidth_gbps) + " through host memory";
+    if (evidence.size() < 8) evidence.push_back(line);
+  }
+  if (pairs.size() > 8)
+    evidence.push_back("and " + std::to_string(pairs.size() - 8) + " more pairs");
+  const std::string advice =
+      unexpected
+          ? "These models can copy directly. Look for ACS redirection or IOMMU translation in the "
+            "BIOS and on the kernel's command line, and at NVreg settings of the driver."
+          : "Normal for GeForce cards: NVIDIA's driver grants them direct copies over NVLink "
+            "bridges only. A layer split needs little of it; tensor parallel pays latency at every "
+            "layer.";
+  findings.push_back({"peer-access", unexpected ? Severity::kWarning : Severity::kInfo, "machine",
+                      std::to_string(pairs.size()) +
+                          (pairs.size() == 1 ? " pair of GPUs copies" : " pairs of GPUs copy") +
+                          " through host memory: no peer access",
+                      evidence, advice, "likely"});
+}
+
+// acs-redirect: a bridge sends requests between cards up to the root port and back.
+void find_acs(const Survey& survey, std::vector<Finding>& findings) {
+  if (num_gpus(survey) < 2 || has_nvlink_pairs(survey)) return;
+  if (static_cast<int>(pairs_without_access(survey).size()) ==
+      num_gpus(survey) * (num_gpus(survey) - 1) / 2)
+    return;
+  std::set<std::string> ports;
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    if (!gpu_at(survey, i).address) continue;
+    for (const PciDevice* device : survey.chain(*gpu_at(survey, i).address))
+      if (device->is_bridge() && device->acs_redirect == true)
+        ports.insert(device->address.to_string());
+  }
+  if (ports.empty()) return;
+  std::string list;
+  for (const std::string& port : ports) list += (list.empty() ? "" : " ") + port;
+  findings.push_back({"acs-redirect",
+                      Severity::kWarning,
+                      "machine",
+                      "ACS sends copies between GPUs the long way round, or breaks them",
+                      {"ACSCtl ReqRedir+ on " + list},
+                      "Without virtual machines, switch ACS off in the BIOS, or per port with "
+                      "setpci after each boot (NCCL's guide, \"PCI Access Control Services\").",
+                      "certain"});
+}
+
+void find_iommu(const Survey& survey, std::vector<Finding>& findings) {
+  if (num_gpus(survey) < 2 || survey.host.iommu_translates != true || is_virtual(survey) ||
+      has_nvlink_pairs(survey))
+    return;
+  findings.push_back({"iommu",
+                      Severity::kWarning,
+                      "host",
+                      "The IOMMU translates every copy between devices",
+                      {"kernel command line: " + survey.host.kernel_command_line.value_or("")},
+                      "Add iommu=pt to the kernel's command line: devices then copy directly. "
+                      "Wrong data in peer copies has been seen with translation on.",
+                      "likely"});
+}
+
+// Resizable BAR came to GeForce with the 30 series; data-centre cards map all memory anyway.
+bool should_resize(const GpuFacts& gpu) {
+  const std::string& name = gpu.name.value_or("");
+  for (const char* series : {"RTX 30", "RTX 40", "RTX 50"})
+    if (contains(name, series)) return true;
+  return false;
+}
+
+void find_small_bar(const Survey& survey, std::vector<Finding>& findings) {
+  std::vector<std::string> evidence;
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    const GpuFacts& gpu = gpu_at(survey, i);
+    if (!gpu.bar1_bytes) continue;
+    std::int64_t possible = 0;
+    if (const PciDevice* device = gpu.address ? survey.find_pci(*gpu.address) : nullptr)
+      for (const PciBar& bar : device->bars)
+        if (bar.size_bytes == *gpu.bar1_bytes) possible = bar.max_size_bytes;
+    const bool small = *gpu.bar1_bytes <= (std::int64_t{256} << 20);
+    if (small && (possible > *gpu.bar1_bytes || (should_resize(gpu) && gpu.has_driver != false)))
+      evidence.push_back(survey.gpu_label(i) + ": a window of " +
+                         std::to_string(*gpu.bar1_bytes >> 20) + " MiB to its memory");
+  }
+  if (evidence.empty()) return;
+  findings.push_back({"rebar-off", Severity::kInfo, "host", "Resizable BAR is off", evidence,
+                      "Switch on \"Above 4G decoding\" and \"Resizable BAR\" in the BIOS (and CSM "
+                      "off). It lets the host and other cards reach all of a card's memory.",
+                      "likely"});
+}
+
+}  // namespace
+
+void find_peer_access(const Survey& survey, std::vector<Finding>& findings) {
+  find_refused_pairs(survey, findings);
+  find_acs(survey, findings);
+  find_iommu(survey, findings);
+  find_small_bar(survey, findings);
+}
+
+}  // namespace tandem

@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <map>
+
+#include "machine/assemble.h"
+#include "machine/cpu_catalogue.h"
+#include "machine/findings/findings.h"
+
+namespace tandem {
+namespace {
+
+void find_chipset(const Survey& survey, std::vector<Finding>& findings) {
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    const PciDevice* bridge = chipset_above(survey, i);
+    if (bridge == nullptr) continue;
+    const GpuFacts& gpu = gpu_at(survey, i);
+    findings.push_back({"behind-chipset",
+                        num_gpus(survey) > 1 ? Severity::kWarning : Severity::kInfo,
+                        survey.gpu_label(i),
+                        "This card hangs on the chipset, not on the CPU",
+                        {"above it: " + bridge->address.to_string() +
+                             (bridge->name.empty() ? "" : " " + bridge->name),
+                         "link " + link_text(gpu.link.max_generation, gpu.link.width)},
+                        "It shares the chipset's uplink (4 to 8 lanes) with drives, USB and "
+                        "network, and copies to other cards cross it. Use a slot wired to the CPU "
+                        "if one is free; else give this card the smaller share and a layer split.",
+                        "certain"});
+  }
+}
+
+// The first bridge, seen from the cards, that leads to more than one of them.
+void find_shared_uplinks(const Survey& survey, std::vector<Finding>& findings) {
+  std::map<PciAddress, std::vector<int>> below;
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    if (!gpu_at(survey, i).address) continue;
+    const auto chain = survey.chain(*gpu_at(survey, i).address);
+    const PciDevice* entry = card_entry(survey, i);
+    bool inside_card = true;
+    for (const PciDevice* device : chain) {
+      if (!inside_card && device->is_bridge()) below[device->address].push_back(i);
+      if (device == entry) inside_card = false;
+    }
+  }
+  std::map<std::vector<int>, const PciDevice*> groups;  // the uppermost bridge of each group
+  for (const auto& [address, gpus] : below) {
+    if (gpus.size() < 2) continue;
+    const PciDevice* device = survey.find_pci(address);
+    auto& top = groups[gpus];
+    if (top == nullptr || !device->parent) top = device;
+  }
+  for (const auto& [gpus, device] : groups) {
+    const int width = device->link.width.value_or(device->link.max_width.value_or(0));
+    const int generation =
+        device->link.max_generation.value_or(device->link.generation.value_or(0));
+    int wanted = 0;
+    std::string names;
+    for (int gpu : gpus) {
+      wanted += gpu_at(survey, gpu).link.max_width.value_or(16);
+      names += (names.empty() ? "" : ", ") + survey.gpu_id(gpu);
+    }
+    const bool narrow = width > 0 && width < 16 && is_chipset_bridge(*device) == false;
+    const bool nvlink = has_nvlink_pairs(survey);
+    std::vector<std::string> evidence{
+        "uplink " + device->address.to_string() + ": " +
+        link_text(generation > 0 ? std::optional(generation) : std::nullopt,
+                  width > 0 ? std::optional(width) : std::nullopt) +
+        " for " + std::to_string(gpus.size()) + " cards of x" +
+        std::to_string(wanted / static_cast<int>(gpus.size()))};
+    findings.push_back(
+        {"shared-uplink", narrow && !nvlink ? Severity::kWarning : Severity::kInfo, names,
+         std::to_string(gpus.size()) + " cards share one link to the CPU through a PCIe switch",
+         evidence,
+         "Copies between these cards stay below the switch and are fast; loading from the host at "
+         "the same time halves. Put ranks that talk most to each other on these cards.",
+         "certain"});
+  }
+}
+
+// Lanes that the cards want against those the CPU has.
+void find_lanes(const Survey& survey, std::vector<Finding>& findings) {
+  if (!survey.host.host.cpu || num_gpus(survey) < 2 || is_virtual(survey)) return;
+  const CpuFamily* family = find_cpu_family(*survey.host.host.cpu);
+  if (family == nullptr) return;
+  const int sockets = survey.host.host.sockets.value_or(1);
+  const int lanes =
+      sockets > 1 && family->lanes_two_sockets > 0 ? family->lanes_two_sockets : family->lanes;
+  int wanted = 0;
+  int cards = 0;
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    if (chipset_above(survey, i) != nullptr) continue;
+    const auto kind = port_above(survey, i);
+    if (kind != nullptr && kind->port == PciPort::kDownstream) return;  // switches multiply lanes
+    wanted += gpu_at(survey, i).link.max_width.value_or(16);
+    ++cards;
+  }
+  if (cards < 2 || wanted <= lanes) return;
+  const int each = family->graphics_lanes / cards;
+  const int usual = each >= 16 ? 16 : each >= 8 ? 8 : 4;
+  findings.push_back(
+      {"lanes",
+       Severity::kInfo,
+       "host",
+       std::to_string(cards) + " cards want " + std::to_string(wanted) + " lanes, the CPU has " +
+           std::to_string(lanes),
+       {*survey.host.host.cpu + ": " + family->family + ", " + std::to_string(family->lanes) +
+            " lanes of gen" + std::to_string(family->generation) + ", " +
+            std::to_string(family->graphics_lanes) + " of them for the long slots",
+        "source: " + family->source},
+       "The best this CPU can do is x" + std::to_string(usual) +
+           " a card. x16 for each needs Threadripper, EPYC or Xeon.",
+       "certain"});
+}
+
+}  // namespace
+
+// behind-chipset, shared-uplink, lanes.
+void find_placement(const Survey& survey, std::vector<Finding>& findings) {
+  find_chipset(survey, findings);
+  find_shared_uplinks(survey, findings);
+  find_lanes(survey, findings);
+}
+
+}  // namespace tandem

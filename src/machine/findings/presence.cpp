@@ -1,0 +1,48 @@
+#include <algorithm>
+
+#include "machine/findings/findings.h"
+
+namespace tandem {
+
+// no-gpu, gpu-without-driver.
+void find_presence(const Survey& survey, std::vector<Finding>& findings) {
+  if (survey.gpus.empty() && !survey.is_planned) {
+    findings.push_back(
+        {"no-gpu",
+         Severity::kInfo,
+         "machine",
+         "No GPU here: Tandem will compute on the CPU",
+         {survey.pci.empty() ? "no source lists PCI devices"
+                             : std::to_string(survey.pci.size()) +
+                                   " PCI devices, none of them a GPU for computing"},
+         "Nothing to repair. On several NUMA nodes, tandem run uses one CPU device per node.",
+         "certain"});
+    return;
+  }
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    const GpuFacts& gpu = gpu_at(survey, i);
+    if (gpu.has_driver != false || !gpu.address) continue;
+    const PciDevice* device = survey.find_pci(*gpu.address);
+    const std::string driver = device != nullptr && device->driver ? *device->driver : "";
+    const std::string driver_text =
+        driver.empty() ? "no driver is bound" : "the driver bound is " + driver;
+    const bool nvidia = gpu.vendor == GpuVendor::kNvidia;
+    std::string advice = nvidia ? "Install NVIDIA's driver (nvidia-driver or nvidia-open) and see "
+                                  "that dmesg shows no NVRM error."
+                                : "Install the maker's driver for this card.";
+    if (driver == "vfio-pci")
+      advice =
+          "The card is set aside for a virtual machine; unbind it from vfio-pci to use it here.";
+    if (driver == "nouveau")
+      advice = "Replace nouveau by NVIDIA's driver: nouveau cannot run CUDA.";
+    findings.push_back({"gpu-without-driver",
+                        Severity::kWarning,
+                        survey.gpu_label(i),
+                        "This GPU has no driver that can compute",
+                        {gpu.address->to_string() + ": " + driver_text},
+                        advice,
+                        "certain"});
+  }
+}
+
+}  // namespace tandem

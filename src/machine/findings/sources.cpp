@@ -1,0 +1,32 @@
+#include <algorithm>
+#include <map>
+
+#include "machine/findings/findings.h"
+
+namespace tandem {
+
+// sources-disagree, recording-damaged.
+void find_sources(const Survey& survey, std::vector<Finding>& findings) {
+  std::map<std::string, std::vector<std::string>> by_subject;
+  for (const Conflict& conflict : survey.conflicts) {
+    auto& lines = by_subject[conflict.subject];
+    if (lines.size() < 8)
+      lines.push_back(conflict.fact + ": " + conflict.first + ", " + conflict.second);
+  }
+  for (const auto& [subject, lines] : by_subject)
+    findings.push_back({"sources-disagree", Severity::kWarning, subject,
+                        "Two sources state this differently", lines,
+                        "Were the recordings made at the same time, on the same machine? The first "
+                        "value was used.",
+                        "certain"});
+  std::vector<std::string> damaged;
+  for (const SourceNote& source : survey.sources)
+    if (!source.kind.empty() && !source.note.empty() && damaged.size() < 8)
+      damaged.push_back(source.note);
+  if (!damaged.empty())
+    findings.push_back({"recording-damaged", Severity::kWarning, "recording",
+                        "A recording could not be read and was left out", damaged,
+                        "Record it again, whole.", "certain"});
+}
+
+}  // namespace tandem

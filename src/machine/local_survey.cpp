@@ -1,0 +1,91 @@
+#include "machine/local_survey.h"
+
+#include <chrono>
+#include <set>
+#include <thread>
+
+#include "machine/assemble.h"
+#include "machine/local_machine.h"
+#include "machine/nvml_source.h"
+#include "machine/sources/sysfs.h"
+
+namespace tandem {
+namespace {
+
+namespace fs = std::filesystem;
+
+void note(Survey& survey, std::string name, std::string kind, const Status& status) {
+  survey.sources.push_back({std::move(name), std::move(kind), status.ok() ? "" : status.error().what});
+}
+
+void read_host(const Machine& machine, Survey& survey) {
+  survey.is_local = true;
+  survey.host.host = machine.host;
+  survey.machine = machine;
+  std::set<int> cores;
+  for (const NumaNode& node : machine.host.numa_nodes) cores.insert(node.cores.begin(), node.cores.end());
+  survey.host.allowed_cores.assign(cores.begin(), cores.end());
+  std::error_code error;
+  if (fs::exists("/.dockerenv", error) || fs::exists("/run/.containerenv", error)) survey.host.virtualisation = "a container";
+  survey.sources.push_back({"hwloc", "this computer", ""});
+}
+
+// What hwloc says counts for CPUs and memory: it knows what this process may use. /proc is read
+// apart, and gives what hwloc does not tell.
+void read_proc_facts(Survey& survey) {
+  Survey beside;
+  SurveyWriter writer(beside, "/proc");
+  note(survey, "/proc", "this computer", read_proc("/proc", writer));
+  survey.host.driver_version = beside.host.driver_version;
+  survey.host.kernel_command_line = beside.host.kernel_command_line;
+  survey.host.iommu_translates = beside.host.iommu_translates;
+  survey.host.memory_available_bytes = beside.host.memory_available_bytes;
+  if (!survey.host.virtualisation) survey.host.virtualisation = beside.host.virtualisation;
+}
+
+bool any_errors(const Survey& survey) {
+  for (const auto& [address, device] : survey.pci)
+    if (device.aer.correctable.value_or(0) + device.aer.nonfatal.value_or(0) + device.aer.fatal.value_or(0) > 0) return true;
+  return false;
+}
+
+// Reads the error counters once more; both ends of a link have their own.
+void read_rates(Survey& survey) {
+  constexpr double kSeconds = 1.0;
+  std::this_thread::sleep_for(std::chrono::duration<double>(kSeconds));
+  Survey again;
+  SurveyWriter writer(again, "/sys");
+  if (!read_sysfs("/sys", writer).ok()) return;
+  for (const auto& [address, before] : survey.pci) {
+    const PciDevice* after = again.find_pci(address);
+    if (after == nullptr) continue;
+    const auto add = [&](const char* counter, std::optional<std::int64_t> a, std::optional<std::int64_t> b) {
+      if (a && b) survey.rates.push_back({address.to_string() + " " + before.name, counter, *a, *b, kSeconds});
+    };
+    add("correctable", before.aer.correctable, after->aer.correctable);
+    add("nonfatal", before.aer.nonfatal, after->aer.nonfatal);
+    add("fatal", before.aer.fatal, after->aer.fatal);
+  }
+}
+
+}  // namespace
+
+Result<Survey> survey_local_machine() {
+  Survey survey;
+  TANDEM_TRY(const Machine machine, detect_cpu_machine());
+  read_host(machine, survey);
+  read_proc_facts(survey);
+  if (const auto nvml = load_nvml(); nvml.ok()) {
+    SurveyWriter writer(survey, "NVML");
+    note(survey, "NVML", "this computer", read_nvml(*nvml, writer));
+  }
+  SurveyWriter writer(survey, "/sys");
+  const Status sysfs = read_sysfs("/sys", writer);
+  // A container may hide PCI; that is no damage.
+  survey.sources.push_back({"/sys", sysfs.ok() ? "this computer" : "", sysfs.ok() ? "" : "shows no PCI device"});
+  if (any_errors(survey)) read_rates(survey);
+  TANDEM_TRY_STATUS(assemble_machine(survey));
+  return survey;
+}
+
+}  // namespace tandem

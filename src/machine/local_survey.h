@@ -1,0 +1,15 @@
+#pragma once
+
+#include <filesystem>
+
+#include "base/result.h"
+#include "machine/survey.h"
+
+namespace tandem {
+
+// Everything that can be read of this computer without being root (more as root): hwloc, /proc,
+// /sys, NVML where NVIDIA's driver is installed. Where error counters are not zero they are read
+// again after a second, because only a counter that grows tells anything. Blocks up to 1.5 s.
+Result<Survey> survey_local_machine();
+
+}  // namespace tandem

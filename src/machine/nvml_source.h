@@ -1,0 +1,12 @@
+#pragma once
+
+#include "machine/nvml_library.h"
+#include "machine/survey_writer.h"
+
+namespace tandem {
+
+// Enters what the NVIDIA driver says of every GPU and pair. Functions that the driver lacks or
+// refuses leave their facts unknown. Error: the driver does not answer at all.
+Status read_nvml(const NvmlApi& api, SurveyWriter& writer);
+
+}  // namespace tandem
