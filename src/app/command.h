@@ -21,6 +21,7 @@ void add_run_command(CLI::App& app, CommandOutcome& outcome);
 void add_eval_command(CLI::App& app, CommandOutcome& outcome);
 void add_model_command(CLI::App& app, CommandOutcome& outcome);
 void add_tokenize_commands(CLI::App& app, CommandOutcome& outcome);
+void add_doctor_command(CLI::App& app, CommandOutcome& outcome);
 
 // Prints "error: ..." to standard error and returns the exit code that the contract has for it.
 int report_error(const Error& error);

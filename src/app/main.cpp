@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   tandem::add_eval_command(app, outcome);
   tandem::add_model_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
+  tandem::add_doctor_command(app, outcome);
 
   std::vector<std::string> arguments =
       tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));

@@ -5,6 +5,7 @@
 
 #include "machine/core_list.h"
 #include "machine/gpu_catalogue.h"
+#include "machine/gpu_ids.h"
 #include "machine/sources/lspci.h"
 #include "machine/text_scan.h"
 
@@ -17,21 +18,37 @@ GpuVendor vendor_of(const PciDevice& device) {
   return GpuVendor::kNvidia;
 }
 
-// "NVIDIA Corporation AD102 [GeForce RTX 4090] [10de:2684]" -> "NVIDIA GeForce RTX 4090".
+std::string maker_of(const PciDevice& device) {
+  if (device.vendor_id == kVendorAti) return "AMD ";
+  return device.vendor_id == kVendorIntel ? "Intel " : "NVIDIA ";
+}
+
+// lspci without a current list of names says "Device 2330".
+std::optional<std::uint16_t> device_id_of(const PciDevice& device) {
+  if (device.device_id) return device.device_id;
+  const auto id = between(device.name, "Device ", "");
+  const auto value = id ? leading_hex(*id) : std::nullopt;
+  if (!value || *value < 0 || *value > 0xFFFF) return std::nullopt;
+  return static_cast<std::uint16_t>(*value);
+}
+
+// "NVIDIA Corporation AD102 [GeForce RTX 4090] [10de:2684]" -> "NVIDIA GeForce RTX 4090"; where the
+// source has no name, by the ids.
 std::string marketing_name(const PciDevice& device) {
   std::string_view name = device.name;
   if (const std::size_t ids = name.rfind(" [");
       ids != std::string_view::npos && name.substr(ids).size() == 12 && name[ids + 6] == ':')
     name = name.substr(0, ids);
-  const std::string maker = device.vendor_id == kVendorAti     ? "AMD "
-                            : device.vendor_id == kVendorIntel ? "Intel "
-                                                               : "NVIDIA ";
   const std::size_t open = name.rfind('[');
   const std::size_t close = name.rfind(']');
   if (open != std::string_view::npos && close != std::string_view::npos && close > open &&
       !contains(name.substr(open), "AMD/ATI"))
-    return maker + std::string(name.substr(open + 1, close - open - 1));
-  return std::string(name);
+    return maker_of(device) + std::string(name.substr(open + 1, close - open - 1));
+  const auto id = device_id_of(device);
+  if (const auto known = id ? gpu_name_by_id(device.vendor_id.value_or(0), *id) : std::nullopt)
+    return maker_of(device) + *known;
+  if (!name.empty()) return std::string(name);
+  return maker_of(device) + "GPU";
 }
 
 bool is_gpu_function(const PciDevice& device) {
@@ -116,9 +133,7 @@ void fill_from_pci(Survey& survey, int index) {
   const PciDevice* device = gpu.address ? survey.find_pci(*gpu.address) : nullptr;
   if (device == nullptr) return;
   gpu.vendor = vendor_of(*device);
-  if (!gpu.name && !device->name.empty()) gpu.name = marketing_name(*device);
-  if (!gpu.name && gpu.vendor == GpuVendor::kNvidia) gpu.name = "NVIDIA GPU";
-  if (!gpu.name) gpu.name = gpu.vendor == GpuVendor::kAmd ? "AMD GPU" : "Intel GPU";
+  if (!gpu.name) gpu.name = marketing_name(*device);
   fill(gpu.memory_bytes, device->vram_bytes);
   if (device->numa_node && *device->numa_node >= 0) fill(gpu.numa_node, device->numa_node);
   if (!gpu.has_driver && device->driver) gpu.has_driver = is_gpu_driver(*device->driver);
@@ -285,12 +300,18 @@ Status assemble_machine(Survey& survey) {
   adopt_strangers(survey, found);
   Machine& machine = survey.machine;
   machine.host = survey.host.host;
-  std::vector<MachineDevice> cpus = std::move(machine.devices);  // a local survey's
-  std::vector<Link> links = std::move(machine.links);
+  // CPU devices and their links are a local survey's own; GPUs are made anew.
+  std::erase_if(machine.devices,
+                [](const MachineDevice& d) { return d.kind == MachineDeviceKind::kGpu; });
+  std::erase_if(machine.links, [](const Link& l) { return l.kind != LinkKind::kSharedMemory; });
+  const std::vector<MachineDevice> cpus = std::move(machine.devices);
+  const std::vector<Link> links = std::move(machine.links);
   machine.devices.clear();
   machine.links.clear();
   const int count = static_cast<int>(survey.gpus.size());
   for (int i = 0; i < count; ++i) fill_from_pci(survey, i);
+  for (GpuFacts& gpu : survey.gpus)
+    if (!gpu.name) gpu.name = gpu.cut_name;
   for (int i = 0; i < count; ++i) machine.devices.push_back(make_gpu_device(survey, i));
   for (int a = 0; a < count; ++a) {
     for (int b = a + 1; b < count; ++b) {

@@ -7,7 +7,6 @@
 
 #include "machine/assemble.h"
 #include "machine/finding.h"
-#include "machine/link_load.h"
 #include "machine/local_survey.h"
 #include "machine/planned_machine.h"
 #include "machine/recording.h"
@@ -18,7 +17,8 @@ namespace {
 
 Result<BuildSpec> read_build(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return malformed(path, "no such file", "a TOML description of a machine");
+  if (!std::filesystem::is_regular_file(path, error))
+    return malformed(path, "no such file", "a TOML description of a machine");
   std::ifstream file(path, std::ios::binary);
   constexpr std::streamsize kMaxBytes = (1 << 20) + 1;
   std::string text(static_cast<std::size_t>(kMaxBytes), '\0');
@@ -38,11 +38,12 @@ Result<Survey> survey_machine(const DoctorOptions& options, const std::optional<
     }
     return survey;
   }
-  return survey_local_machine();
+  return survey_local_machine(options.load);
 }
 
 Status check_options(const DoctorOptions& options) {
-  if (options.load && (options.from || options.build)) return invalid_argument("--load needs the machine itself", "--load without --from and --build");
+  if (options.load && (options.from || options.build))
+    return invalid_argument("--load needs the machine itself", "--load without --from and --build");
   return {};
 }
 
@@ -53,17 +54,24 @@ Status keep_gpus(const std::vector<int>& wanted, Survey& survey) {
   std::vector<GpuFacts> kept;
   for (int index : wanted) {
     if (index < 0 || static_cast<std::size_t>(index) >= survey.gpus.size())
-      return invalid_argument("no such GPU", "--gpus 0 to " + std::to_string(static_cast<int>(survey.gpus.size()) - 1), std::to_string(index));
-    if (std::count(wanted.begin(), wanted.end(), index) > 1) return invalid_argument("a GPU is named twice", "--gpus with each number once", std::to_string(index));
+      return invalid_argument(
+          "no such GPU", "--gpus 0 to " + std::to_string(static_cast<int>(survey.gpus.size()) - 1),
+          std::to_string(index));
+    if (std::count(wanted.begin(), wanted.end(), index) > 1)
+      return invalid_argument("a GPU is named twice", "--gpus with each number once",
+                              std::to_string(index));
     kept.push_back(survey.gpus[static_cast<std::size_t>(index)]);
   }
   std::map<std::pair<int, int>, GpuPair> pairs;
   for (std::size_t a = 0; a < wanted.size(); ++a)
     for (std::size_t b = a + 1; b < wanted.size(); ++b)
-      if (const GpuPair* pair = survey.find_pair(wanted[a], wanted[b])) pairs[{static_cast<int>(a), static_cast<int>(b)}] = *pair;
+      if (const GpuPair* pair = survey.find_pair(wanted[a], wanted[b]))
+        pairs[{static_cast<int>(a), static_cast<int>(b)}] = *pair;
   std::vector<PciAddress> dropped;
   for (std::size_t i = 0; i < survey.gpus.size(); ++i)
-    if (std::count(wanted.begin(), wanted.end(), static_cast<int>(i)) == 0 && survey.gpus[i].address) dropped.push_back(*survey.gpus[i].address);
+    if (std::count(wanted.begin(), wanted.end(), static_cast<int>(i)) == 0 &&
+        survey.gpus[i].address)
+      dropped.push_back(*survey.gpus[i].address);
   survey.gpus = std::move(kept);
   survey.pairs = std::move(pairs);
   for (const PciAddress& address : dropped) survey.pci.erase(address);
@@ -86,17 +94,18 @@ Result<int> run_doctor(const DoctorOptions& options, std::ostream& out) {
   if (options.build) {
     TANDEM_TRY(build, read_build(*options.build));
   }
-  if (options.load) {
-    TANDEM_TRY_STATUS(load_links());
-  }
   TANDEM_TRY(Survey survey, survey_machine(options, build));
   survey.build = build;
   TANDEM_TRY_STATUS(keep_gpus(options.gpus, survey));
   if (options.redact) redact(survey);
   const std::vector<Finding> findings = judge(survey);
   if (options.svg) TANDEM_TRY_STATUS(write_svg(*options.svg, doctor_svg(survey, findings)));
-  if (options.json) out << doctor_json(survey, findings).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-  else out << doctor_text(survey, findings, {options.colour, 100});
+  if (options.json)
+    out << doctor_json(survey, findings)
+               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+        << "\n";
+  else
+    out << doctor_text(survey, findings, {options.colour, 100});
   return verdict_of(findings) == Severity::kError ? 3 : 0;
 }
 

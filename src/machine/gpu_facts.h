@@ -56,6 +56,7 @@ struct GpuFacts {
   GpuVendor vendor = GpuVendor::kNvidia;
   std::optional<PciAddress> address;
   std::optional<std::string> name;
+  std::optional<std::string> cut_name;  // from a table that cuts names short: for want of better
   std::optional<std::string> architecture;
   std::optional<std::string> uuid;
   std::optional<std::string> serial;
@@ -86,6 +87,7 @@ struct GpuFacts {
   std::optional<int> numa_node;
   std::vector<int> local_cores;
   std::optional<bool> has_driver;
+  bool under_load = false;  // doctor itself kept the link busy while its state was read
 
   // Doing nothing now, so that its link may have trained down; nullopt where nothing tells.
   std::optional<bool> is_idle() const;

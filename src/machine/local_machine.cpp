@@ -1,5 +1,7 @@
 #include "machine/local_machine.h"
 
+#include <sys/sysinfo.h>
+
 #include <algorithm>
 
 #include "machine/cgroup_limits.h"
@@ -9,6 +11,21 @@
 
 namespace tandem {
 namespace {
+
+// Some virtual machines tell their NUMA nodes less than they have: what the kernel has counts.
+void trust_kernel_total(Host& host) {
+  struct sysinfo info {};
+  if (sysinfo(&info) != 0 || info.mem_unit == 0) return;
+  const auto total = static_cast<std::int64_t>(info.totalram) * info.mem_unit;
+  if (host.memory_bytes && total <= *host.memory_bytes) return;
+  const double factor =
+      host.memory_bytes ? static_cast<double>(total) / static_cast<double>(*host.memory_bytes) : 0;
+  host.memory_bytes = total;
+  for (NumaNode& node : host.numa_nodes)
+    if (node.memory_bytes)
+      node.memory_bytes =
+          static_cast<std::int64_t>(static_cast<double>(*node.memory_bytes) * factor);
+}
 
 // A control group limits the sum; each node keeps its part of it.
 void apply_limits(const CgroupLimits& limits, Host& host) {
@@ -69,6 +86,7 @@ Result<Machine> detect_cpu_machine() {
   Machine machine;
   TANDEM_TRY(machine.host, read_hwloc_host());
   TANDEM_TRY(const std::vector<int> leaders, read_hwloc_core_leaders());
+  trust_kernel_total(machine.host);
   apply_limits(read_cgroup_limits(), machine.host);
   add_cpu_devices(leaders, machine);
   add_cpu_links(machine);

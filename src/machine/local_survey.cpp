@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "machine/assemble.h"
+#include "machine/link_load.h"
 #include "machine/local_machine.h"
 #include "machine/nvml_source.h"
 #include "machine/sources/sysfs.h"
@@ -15,7 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 void note(Survey& survey, std::string name, std::string kind, const Status& status) {
-  survey.sources.push_back({std::move(name), std::move(kind), status.ok() ? "" : status.error().what});
+  survey.sources.push_back(
+      {std::move(name), std::move(kind), status.ok() ? "" : status.error().what});
 }
 
 void read_host(const Machine& machine, Survey& survey) {
@@ -23,10 +25,12 @@ void read_host(const Machine& machine, Survey& survey) {
   survey.host.host = machine.host;
   survey.machine = machine;
   std::set<int> cores;
-  for (const NumaNode& node : machine.host.numa_nodes) cores.insert(node.cores.begin(), node.cores.end());
+  for (const NumaNode& node : machine.host.numa_nodes)
+    cores.insert(node.cores.begin(), node.cores.end());
   survey.host.allowed_cores.assign(cores.begin(), cores.end());
   std::error_code error;
-  if (fs::exists("/.dockerenv", error) || fs::exists("/run/.containerenv", error)) survey.host.virtualisation = "a container";
+  if (fs::exists("/.dockerenv", error) || fs::exists("/run/.containerenv", error))
+    survey.host.virtualisation = "a container";
   survey.sources.push_back({"hwloc", "this computer", ""});
 }
 
@@ -45,7 +49,10 @@ void read_proc_facts(Survey& survey) {
 
 bool any_errors(const Survey& survey) {
   for (const auto& [address, device] : survey.pci)
-    if (device.aer.correctable.value_or(0) + device.aer.nonfatal.value_or(0) + device.aer.fatal.value_or(0) > 0) return true;
+    if (device.aer.correctable.value_or(0) + device.aer.nonfatal.value_or(0) +
+            device.aer.fatal.value_or(0) >
+        0)
+      return true;
   return false;
 }
 
@@ -59,8 +66,11 @@ void read_rates(Survey& survey) {
   for (const auto& [address, before] : survey.pci) {
     const PciDevice* after = again.find_pci(address);
     if (after == nullptr) continue;
-    const auto add = [&](const char* counter, std::optional<std::int64_t> a, std::optional<std::int64_t> b) {
-      if (a && b) survey.rates.push_back({address.to_string() + " " + before.name, counter, *a, *b, kSeconds});
+    const auto add = [&](const char* counter, std::optional<std::int64_t> a,
+                         std::optional<std::int64_t> b) {
+      if (a && b)
+        survey.rates.push_back(
+            {address.to_string() + " " + before.name, counter, *a, *b, kSeconds});
     };
     add("correctable", before.aer.correctable, after->aer.correctable);
     add("nonfatal", before.aer.nonfatal, after->aer.nonfatal);
@@ -68,13 +78,7 @@ void read_rates(Survey& survey) {
   }
 }
 
-}  // namespace
-
-Result<Survey> survey_local_machine() {
-  Survey survey;
-  TANDEM_TRY(const Machine machine, detect_cpu_machine());
-  read_host(machine, survey);
-  read_proc_facts(survey);
+void read_devices(Survey& survey) {
   if (const auto nvml = load_nvml(); nvml.ok()) {
     SurveyWriter writer(survey, "NVML");
     note(survey, "NVML", "this computer", read_nvml(*nvml, writer));
@@ -82,7 +86,51 @@ Result<Survey> survey_local_machine() {
   SurveyWriter writer(survey, "/sys");
   const Status sysfs = read_sysfs("/sys", writer);
   // A container may hide PCI; that is no damage.
-  survey.sources.push_back({"/sys", sysfs.ok() ? "this computer" : "", sysfs.ok() ? "" : "shows no PCI device"});
+  survey.sources.push_back(
+      {"/sys", sysfs.ok() ? "this computer" : "", sysfs.ok() ? "" : "shows no PCI device"});
+}
+
+int gpu_numbered(const Survey& survey, const PciAddress& address) {
+  for (std::size_t i = 0; i < survey.gpus.size(); ++i)
+    if (survey.gpus[i].address == address) return static_cast<int>(i);
+  return -1;
+}
+
+// The link's state under load, and what the trials of pairs showed.
+Status read_loaded_devices(const CudaDriver& cuda, Survey& survey) {
+  TANDEM_TRY(const LoadResult result, load_links(cuda, [&] { read_devices(survey); }));
+  for (const PeerTrial& trial : result.trials) {
+    const int a = gpu_numbered(survey, trial.a);
+    const int b = gpu_numbered(survey, trial.b);
+    if (a < 0 || b < 0) continue;
+    GpuPair& pair = survey.pair(a, b);
+    pair.can_access = trial.granted;
+    if (!trial.failure.empty())
+      pair.trial_failure = trial.failure;
+    else if (!trial.bytes_correct)
+      pair.trial_failure = "bytes arrived changed";
+    (trial.granted ? pair.measured_gbps : pair.measured_without_gbps) = trial.gbps;
+  }
+  for (GpuFacts& gpu : survey.gpus) gpu.under_load = true;
+  return {};
+}
+
+}  // namespace
+
+Result<Survey> survey_local_machine(bool with_load) {
+  Survey survey;
+  TANDEM_TRY(const Machine machine, detect_cpu_machine());
+  read_host(machine, survey);
+  read_proc_facts(survey);
+  const auto cuda = with_load ? load_cuda_driver() : Result<CudaDriver>(CudaDriver{});
+  if (with_load && cuda.ok()) {
+    const Status status = read_loaded_devices(*cuda, survey);
+    note(survey, "copy load", "this computer", status);
+    if (!status.ok() && survey.gpus.empty()) read_devices(survey);
+  } else {
+    if (with_load) survey.sources.push_back({"copy load", "", cuda.error().what});
+    read_devices(survey);
+  }
   if (any_errors(survey)) read_rates(survey);
   TANDEM_TRY_STATUS(assemble_machine(survey));
   return survey;

@@ -56,7 +56,8 @@ Result<NvmlApi> load_nvml() {
   NvmlApi api;
   look_up_system(library, api);
   look_up_device(library, api);
-  if (api.init == nullptr || api.device_count == nullptr || api.device_by_index == nullptr || api.pci_info == nullptr)
+  if (api.init == nullptr || api.device_count == nullptr || api.device_by_index == nullptr ||
+      api.pci_info == nullptr)
     return unsupported("libnvidia-ml.so.1", "this driver is too old", "driver 470 or later");
   return api;
 }

@@ -8,12 +8,12 @@ namespace tandem {
 namespace {
 
 constexpr unsigned kMaxGpus = 64;
-constexpr int kOk = 0;                    // NVML_SUCCESS
-constexpr int kGpuSensor = 0;             // NVML_TEMPERATURE_GPU
-constexpr int kSlowdownThreshold = 1;     // NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
-constexpr int kUncorrected = 1;           // NVML_MEMORY_ERROR_TYPE_UNCORRECTED
-constexpr int kPeerRead = 0;              // NVML_P2P_CAPS_INDEX_READ
-constexpr int kMaxNvlinks = 18;           // NVML_NVLINK_MAX_LINKS
+constexpr int kOk = 0;                 // NVML_SUCCESS
+constexpr int kGpuSensor = 0;          // NVML_TEMPERATURE_GPU
+constexpr int kSlowdownThreshold = 1;  // NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+constexpr int kUncorrected = 1;        // NVML_MEMORY_ERROR_TYPE_UNCORRECTED
+constexpr int kPeerRead = 0;           // NVML_P2P_CAPS_INDEX_READ
+constexpr int kMaxNvlinks = 18;        // NVML_NVLINK_MAX_LINKS
 
 // nvmlClocksEventReason*.
 constexpr std::array<std::pair<unsigned long long, const char*>, 7> kReasons{{
@@ -40,7 +40,9 @@ std::optional<T> ask(Function function, Arguments... arguments) {
 template <typename Function>
 std::optional<std::string> ask_text(Function function, NvmlApi::Device device) {
   std::array<char, 128> text{};
-  if (function == nullptr || function(device, text.data(), static_cast<unsigned>(text.size())) != kOk) return std::nullopt;
+  if (function == nullptr ||
+      function(device, text.data(), static_cast<unsigned>(text.size())) != kOk)
+    return std::nullopt;
   text.back() = '\0';
   return std::string(text.data());
 }
@@ -49,27 +51,34 @@ std::optional<double> as_watts(std::optional<unsigned> milliwatts) {
   return milliwatts ? std::optional(*milliwatts / 1000.0) : std::nullopt;
 }
 
-std::optional<bool> as_flag(std::optional<int> value) { return value ? std::optional(*value != 0) : std::nullopt; }
+std::optional<bool> as_flag(std::optional<int> value) {
+  return value ? std::optional(*value != 0) : std::nullopt;
+}
 
 void read_state(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu, SurveyWriter& w) {
   w.read(gpu.performance_state, ask<int>(api.performance_state, device));
-  if (const auto use = ask<NvmlApi::Utilization>(api.utilization, device)) w.read(gpu.utilisation_percent, std::optional<double>(use->gpu));
+  if (const auto use = ask<NvmlApi::Utilization>(api.utilization, device))
+    w.read(gpu.utilisation_percent, std::optional<double>(use->gpu));
   w.read(gpu.power.draw_w, as_watts(ask<unsigned>(api.power_usage_mw, device)));
   w.read(gpu.power.limit_w, as_watts(ask<unsigned>(api.enforced_limit_mw, device)));
   w.read(gpu.power.default_w, as_watts(ask<unsigned>(api.default_limit_mw, device)));
   w.read(gpu.thermals.temperature_c, ask<unsigned>(api.temperature, device, kGpuSensor));
-  w.read(gpu.thermals.slowdown_c, ask<unsigned>(api.temperature_threshold, device, kSlowdownThreshold));
+  w.read(gpu.thermals.slowdown_c,
+         ask<unsigned>(api.temperature_threshold, device, kSlowdownThreshold));
   w.read(gpu.thermals.fan_percent, ask<unsigned>(api.fan_speed, device));
   w.read(gpu.persistence, as_flag(ask<int>(api.persistence, device)));
   w.read(gpu.display_active, as_flag(ask<int>(api.display_active, device)));
   unsigned current = 0;
   unsigned pending = 0;
-  if (api.mig_mode != nullptr && api.mig_mode(device, &current, &pending) == kOk) gpu.mig = current != 0;
+  if (api.mig_mode != nullptr && api.mig_mode(device, &current, &pending) == kOk)
+    gpu.mig = current != 0;
   if (const auto reasons = ask<unsigned long long>(api.slowdown_reasons, device))
     for (const auto& [bit, name] : kReasons)
       if ((*reasons & bit) != 0) gpu.slowdowns.emplace_back(name);
-  w.read(gpu.health.uncorrectable_since_boot, ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 0));
-  w.read(gpu.health.uncorrectable_ever, ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 1));
+  w.read(gpu.health.uncorrectable_since_boot,
+         ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 0));
+  w.read(gpu.health.uncorrectable_ever,
+         ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 1));
 }
 
 void read_nvlinks(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu) {
@@ -85,7 +94,8 @@ void read_nvlinks(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu) {
 Status read_gpu(const NvmlApi& api, NvmlApi::Device device, SurveyWriter& writer) {
   const auto pci = ask<NvmlApi::PciInfo>(api.pci_info, device);
   if (!pci) return malformed(writer.source(), "a GPU without a PCI address");
-  const PciAddress address{pci->domain, static_cast<std::uint8_t>(pci->bus), static_cast<std::uint8_t>(pci->device), 0};
+  const PciAddress address{pci->domain, static_cast<std::uint8_t>(pci->bus),
+                           static_cast<std::uint8_t>(pci->device), 0};
   GpuFacts& gpu = writer.gpu_at(address);
   const std::string subject = address.to_string();
   gpu.has_driver = true;
@@ -95,7 +105,8 @@ Status read_gpu(const NvmlApi& api, NvmlApi::Device device, SurveyWriter& writer
     writer.learn(gpu.memory_bytes, std::optional(memory->total), subject, "memory");
     writer.read(gpu.memory_used_bytes, std::optional(memory->used));
   }
-  if (const auto bar1 = ask<NvmlApi::Memory>(api.bar1, device)) writer.read(gpu.bar1_bytes, std::optional(bar1->total));
+  if (const auto bar1 = ask<NvmlApi::Memory>(api.bar1, device))
+    writer.read(gpu.bar1_bytes, std::optional(bar1->total));
   writer.read(gpu.link.generation, ask<unsigned>(api.link_generation, device));
   writer.read(gpu.link.width, ask<unsigned>(api.link_width, device));
   writer.read(gpu.link.max_generation, ask<unsigned>(api.max_link_generation, device));
@@ -120,11 +131,16 @@ std::optional<std::string> topology_word(int level) {
 
 Status read_nvml(const NvmlApi& api, SurveyWriter& writer) {
   if (const int code = api.init(); code != kOk)
-    return Error{ErrorCode::kDeviceFailed, "NVIDIA's driver does not answer", writer.source(), "NVML_SUCCESS", "code " + std::to_string(code)};
+    return Error{ErrorCode::kDeviceFailed, "NVIDIA's driver does not answer", writer.source(),
+                 "NVML_SUCCESS", "code " + std::to_string(code)};
   std::array<char, 96> version{};
-  if (api.driver_version != nullptr && api.driver_version(version.data(), static_cast<unsigned>(version.size()) - 1) == kOk)
-    writer.learn(writer.survey().host.driver_version, std::optional(std::string(version.data())), "host", "driver version");
-  if (const auto cuda = ask<int>(api.cuda_version)) writer.survey().host.cuda_version = std::to_string(*cuda / 1000) + "." + std::to_string(*cuda % 1000 / 10);
+  if (api.driver_version != nullptr &&
+      api.driver_version(version.data(), static_cast<unsigned>(version.size()) - 1) == kOk)
+    writer.learn(writer.survey().host.driver_version, std::optional(std::string(version.data())),
+                 "host", "driver version");
+  if (const auto cuda = ask<int>(api.cuda_version))
+    writer.survey().host.cuda_version =
+        std::to_string(*cuda / 1000) + "." + std::to_string(*cuda % 1000 / 10);
   const unsigned count = std::min(ask<unsigned>(api.device_count).value_or(0), kMaxGpus);
   std::vector<NvmlApi::Device> devices;
   Status status;
@@ -137,9 +153,11 @@ Status read_nvml(const NvmlApi& api, SurveyWriter& writer) {
   for (std::size_t a = 0; a < devices.size() && status.ok(); ++a) {
     for (std::size_t b = a + 1; b < devices.size(); ++b) {
       GpuPair& pair = writer.survey().pair(static_cast<int>(a), static_cast<int>(b));
-      if (const auto level = ask<int>(api.common_ancestor, devices[a], devices[b])) pair.topology = topology_word(*level);
+      if (const auto level = ask<int>(api.common_ancestor, devices[a], devices[b]))
+        pair.topology = topology_word(*level);
       const auto peer = ask<int>(api.peer_status, devices[a], devices[b], kPeerRead);
-      if (peer && *peer >= 0 && *peer < static_cast<int>(kPeerWords.size())) pair.peer.emplace("read", kPeerWords[static_cast<std::size_t>(*peer)]);
+      if (peer && *peer >= 0 && *peer < static_cast<int>(kPeerWords.size()))
+        pair.peer.emplace("read", kPeerWords[static_cast<std::size_t>(*peer)]);
     }
   }
   if (api.shutdown != nullptr) api.shutdown();

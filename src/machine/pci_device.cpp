@@ -66,7 +66,9 @@ bool PciDevice::is_compute_gpu() const {
                                   name.find("Cezanne") != std::string::npos ||
                                   name.find("Phoenix") != std::string::npos ||
                                   name.find("Renoir") != std::string::npos;
-  if (vendor_id == kVendorAti) return behind_bridge && !processor_graphics;
+  // ES1000 and Rage XL: the video of servers' management chips.
+  const bool server_video = device_id == 0x515e || device_id == 0x5969 || device_id == 0x4752;
+  if (vendor_id == kVendorAti) return behind_bridge && !processor_graphics && !server_video;
   if (vendor_id == kVendorIntel) return behind_bridge;
   return false;
 }
@@ -88,6 +90,7 @@ double pcie_gbps(int generation, int width) {
 }
 
 std::optional<bool> GpuFacts::is_idle() const {
+  if (under_load) return false;
   for (const std::string& reason : slowdowns)
     if (reason == "gpu_idle") return true;
   // Busy at this instant counts; a low performance state is idle whatever the averages say.

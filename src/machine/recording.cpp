@@ -143,7 +143,7 @@ class Collector {
       if (piece.kind == RecordingKind::kArchive)
         note(path, "an archive: unpack it first");
       else if (piece.kind == RecordingKind::kUnknown)
-        note(path, "not known: left out");
+        note(path, size == 0 ? "empty" : "not known: left out");
       else
         result_.pieces.push_back(std::move(piece));
     }

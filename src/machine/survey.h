@@ -22,6 +22,7 @@ struct GpuPair {
   std::optional<double> measured_gbps;          // one direction, with P2P where there is P2P
   std::optional<double> measured_without_gbps;  // through host memory
   std::optional<double> measured_latency_us;
+  std::optional<std::string> trial_failure;  // a copy that was tried failed or came out wrong
 };
 
 struct BoardSlot {

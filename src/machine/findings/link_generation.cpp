@@ -57,7 +57,7 @@ void find_slow_under_load(const Survey& survey, int index, std::vector<Finding>&
     return;
   // Only a card known to be at work can be called slow; an idle link trains down to save power.
   if (gpu.is_idle() != std::optional(false)) return;
-  if (gpu.performance_state && *gpu.performance_state > 3) return;
+  if (!gpu.under_load && gpu.performance_state && *gpu.performance_state > 3) return;
   findings.push_back({"pcie-generation-low",
                       Severity::kWarning,
                       survey.gpu_label(index),

@@ -78,6 +78,21 @@ void find_refused_pairs(const Survey& survey, std::vector<Finding>& findings) {
                       evidence, advice, "likely"});
 }
 
+// peer-copy-broken: a copy was granted, and came out wrong or not at all.
+void find_broken_copies(const Survey& survey, std::vector<Finding>& findings) {
+  for (const auto& [gpus, pair] : survey.pairs) {
+    if (!pair.trial_failure) continue;
+    findings.push_back({"peer-copy-broken",
+                        Severity::kError,
+                        survey.gpu_id(gpus.first) + " - " + survey.gpu_id(gpus.second),
+                        "A copy between these cards failed",
+                        {*pair.trial_failure},
+                        "Results would be wrong. Switch off ACS and IOMMU translation (iommu=pt), "
+                        "or forbid peer access for this pair.",
+                        "certain"});
+  }
+}
+
 // acs-redirect: a bridge sends requests between cards up to the root port and back.
 void find_acs(const Survey& survey, std::vector<Finding>& findings) {
   if (num_gpus(survey) < 2 || has_nvlink_pairs(survey)) return;
@@ -151,6 +166,7 @@ void find_small_bar(const Survey& survey, std::vector<Finding>& findings) {
 
 void find_peer_access(const Survey& survey, std::vector<Finding>& findings) {
   find_refused_pairs(survey, findings);
+  find_broken_copies(survey, findings);
   find_acs(survey, findings);
   find_iommu(survey, findings);
   find_small_bar(survey, findings);

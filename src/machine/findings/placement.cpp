@@ -47,32 +47,30 @@ void find_shared_uplinks(const Survey& survey, std::vector<Finding>& findings) {
     auto& top = groups[gpus];
     if (top == nullptr || !device->parent) top = device;
   }
+  std::vector<std::string> evidence;
+  bool narrow = false;
   for (const auto& [gpus, device] : groups) {
-    const int width = device->link.width.value_or(device->link.max_width.value_or(0));
-    const int generation =
-        device->link.max_generation.value_or(device->link.generation.value_or(0));
-    int wanted = 0;
+    const auto width = device->link.width ? device->link.width : device->link.max_width;
+    const auto generation =
+        device->link.max_generation ? device->link.max_generation : device->link.generation;
     std::string names;
-    for (int gpu : gpus) {
-      wanted += gpu_at(survey, gpu).link.max_width.value_or(16);
-      names += (names.empty() ? "" : ", ") + survey.gpu_id(gpu);
-    }
-    const bool narrow = width > 0 && width < 16 && is_chipset_bridge(*device) == false;
-    const bool nvlink = has_nvlink_pairs(survey);
-    std::vector<std::string> evidence{
-        "uplink " + device->address.to_string() + ": " +
-        link_text(generation > 0 ? std::optional(generation) : std::nullopt,
-                  width > 0 ? std::optional(width) : std::nullopt) +
-        " for " + std::to_string(gpus.size()) + " cards of x" +
-        std::to_string(wanted / static_cast<int>(gpus.size()))};
-    findings.push_back(
-        {"shared-uplink", narrow && !nvlink ? Severity::kWarning : Severity::kInfo, names,
-         std::to_string(gpus.size()) + " cards share one link to the CPU through a PCIe switch",
-         evidence,
-         "Copies between these cards stay below the switch and are fast; loading from the host at "
-         "the same time halves. Put ranks that talk most to each other on these cards.",
-         "certain"});
+    for (int gpu : gpus) names += (names.empty() ? "" : ", ") + survey.gpu_id(gpu);
+    narrow = narrow || (width && *width < 16 && !is_chipset_bridge(*device));
+    const std::string speed = width || generation ? link_text(generation, width)
+                              : device->link_gbps ? gbps_text(*device->link_gbps)
+                                                  : "speed not known";
+    if (evidence.size() < 12)
+      evidence.push_back("uplink " + device->address.to_string() + ", " + speed + ": " + names);
   }
+  if (evidence.empty()) return;
+  const bool hurts = narrow && !has_nvlink_pairs(survey);
+  findings.push_back(
+      {"shared-uplink", hurts ? Severity::kWarning : Severity::kInfo, "machine",
+       "Several cards share one link to the CPU through a PCIe switch", evidence,
+       "Copies between these cards stay below the switch and are fast; loading all of them from "
+       "the "
+       "host at once shares the link. Put ranks that talk most to each other on such a group.",
+       "certain"});
 }
 
 // Lanes that the cards want against those the CPU has.
@@ -85,14 +83,17 @@ void find_lanes(const Survey& survey, std::vector<Finding>& findings) {
       sockets > 1 && family->lanes_two_sockets > 0 ? family->lanes_two_sockets : family->lanes;
   int wanted = 0;
   int cards = 0;
+  bool some_narrow = false;  // where every card has all its lanes, the sum is of no interest
   for (int i = 0; i < num_gpus(survey); ++i) {
+    const PcieLink& link = gpu_at(survey, i).link;
+    some_narrow = some_narrow || (link.width && *link.width < link.max_width.value_or(16));
     if (chipset_above(survey, i) != nullptr) continue;
     const auto kind = port_above(survey, i);
     if (kind != nullptr && kind->port == PciPort::kDownstream) return;  // switches multiply lanes
     wanted += gpu_at(survey, i).link.max_width.value_or(16);
     ++cards;
   }
-  if (cards < 2 || wanted <= lanes) return;
+  if (cards < 2 || wanted <= lanes || !some_narrow) return;
   const int each = family->graphics_lanes / cards;
   const int usual = each >= 16 ? 16 : each >= 8 ? 8 : 4;
   findings.push_back(

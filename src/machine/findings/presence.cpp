@@ -7,15 +7,18 @@ namespace tandem {
 // no-gpu, gpu-without-driver.
 void find_presence(const Survey& survey, std::vector<Finding>& findings) {
   if (survey.gpus.empty() && !survey.is_planned) {
+    const bool looked = survey.is_local || !survey.pci.empty();
     findings.push_back(
         {"no-gpu",
          Severity::kInfo,
          "machine",
-         "No GPU here: Tandem will compute on the CPU",
+         looked ? "No GPU here: Tandem will compute on the CPU" : "These recordings show no GPU",
          {survey.pci.empty() ? "no source lists PCI devices"
                              : std::to_string(survey.pci.size()) +
                                    " PCI devices, none of them a GPU for computing"},
-         "Nothing to repair. On several NUMA nodes, tandem run uses one CPU device per node.",
+         looked
+             ? "Nothing to repair. On several NUMA nodes, tandem run uses one CPU device per node."
+             : "Add nvidia-smi -q -x or lspci -vvv to the folder to have its GPUs judged.",
          "certain"});
     return;
   }

@@ -44,7 +44,8 @@ Json doctor_json(const Survey& survey, const std::vector<Finding>& findings) {
                     {"advice", finding.advice},
                     {"confidence", finding.confidence}});
   Json sources = Json::array();
-  for (const SourceNote& source : survey.sources) sources.push_back({{"name", source.name}, {"kind", source.kind}, {"note", source.note}});
+  for (const SourceNote& source : survey.sources)
+    sources.push_back({{"name", source.name}, {"kind", source.kind}, {"note", source.note}});
   return {{"machine", machine_to_json(survey.machine)},
           {"findings", std::move(list)},
           {"verdict", name_of(verdict_of(findings))},

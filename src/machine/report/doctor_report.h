@@ -15,7 +15,8 @@ struct ReportStyle {
 };
 
 // For people: the drawn machine, what lies between GPUs, findings by severity, what to do first.
-std::string doctor_text(const Survey& survey, const std::vector<Finding>& findings, const ReportStyle& style);
+std::string doctor_text(const Survey& survey, const std::vector<Finding>& findings,
+                        const ReportStyle& style);
 
 // {"machine", "findings", "verdict"} of the contract; with "sources" and, per finding,
 // "confidence".

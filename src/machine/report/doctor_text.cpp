@@ -12,15 +12,21 @@ class Painter {
  public:
   explicit Painter(const ReportStyle& style) : style_(style) {}
 
-  std::string paint(const char* code, const std::string& text) const { return style_.colour ? "\x1b[" + std::string(code) + "m" + text + "\x1b[0m" : text; }
+  std::string paint(const char* code, const std::string& text) const {
+    return style_.colour ? "\x1b[" + std::string(code) + "m" + text + "\x1b[0m" : text;
+  }
   std::string bold(const std::string& text) const { return paint("1", text); }
   std::string dim(const std::string& text) const { return paint("2", text); }
   std::string severity(Severity severity, const std::string& text) const {
     switch (severity) {
-      case Severity::kError: return paint("1;31", text);
-      case Severity::kWarning: return paint("1;33", text);
-      case Severity::kOk: return paint("32", text);
-      case Severity::kInfo: break;
+      case Severity::kError:
+        return paint("1;31", text);
+      case Severity::kWarning:
+        return paint("1;33", text);
+      case Severity::kOk:
+        return paint("32", text);
+      case Severity::kInfo:
+        break;
     }
     return paint("36", text);
   }
@@ -30,7 +36,8 @@ class Painter {
     std::string result;
     std::size_t column = indent.size();
     for (std::string_view word : split_words(text)) {
-      if (column > indent.size() && column + 1 + word.size() > static_cast<std::size_t>(style_.columns)) {
+      if (column > indent.size() &&
+          column + 1 + word.size() > static_cast<std::size_t>(style_.columns)) {
         result += "\n" + indent;
         column = indent.size();
       } else if (!result.empty()) {
@@ -47,16 +54,22 @@ class Painter {
   ReportStyle style_;
 };
 
-std::string mark(Severity severity) { return severity == Severity::kError ? "  << error" : severity == Severity::kWarning ? "  << warning" : ""; }
+std::string mark(Severity severity) {
+  return severity == Severity::kError     ? "  << error"
+         : severity == Severity::kWarning ? "  << warning"
+                                          : "";
+}
 
-void draw(const TreeNode& node, const std::string& prefix, const Painter& painter, std::string& out) {
+void draw(const TreeNode& node, const std::string& prefix, const Painter& painter,
+          std::string& out) {
   for (std::size_t i = 0; i < node.children.size(); ++i) {
     const TreeNode& child = node.children[i];
     const bool last = i + 1 == node.children.size();
     std::string line = child.label;
     if (child.kind == TreeNode::Kind::kGpu) line = painter.bold(line);
     if (!child.link.empty()) line += "  " + child.link;
-    out += prefix + (last ? "`- " : "|- ") + line + painter.severity(child.severity, mark(child.severity)) + "\n";
+    out += prefix + (last ? "`- " : "|- ") + line +
+           painter.severity(child.severity, mark(child.severity)) + "\n";
     draw(child, prefix + (last ? "   " : "|  "), painter, out);
   }
 }
@@ -78,49 +91,76 @@ void write_matrix(const Survey& survey, const Painter& painter, std::string& out
 
 std::string heading(Severity severity) {
   switch (severity) {
-    case Severity::kError: return "ERROR";
-    case Severity::kWarning: return "WARNING";
-    case Severity::kInfo: return "info";
-    case Severity::kOk: return "ok";
+    case Severity::kError:
+      return "ERROR";
+    case Severity::kWarning:
+      return "WARNING";
+    case Severity::kInfo:
+      return "info";
+    case Severity::kOk:
+      return "ok";
   }
   return "info";
 }
 
 void write_finding(const Finding& finding, const Painter& painter, std::string& out) {
-  out += painter.severity(finding.severity, heading(finding.severity)) + "  " + painter.wrapped(finding.subject + ": " + finding.title, "    ");
-  out += painter.dim("  [" + finding.id + (finding.confidence == "certain" ? "" : ", " + finding.confidence) + "]") + "\n";
-  for (const std::string& line : finding.evidence) out += "    - " + painter.wrapped(line, "      ") + "\n";
+  out += painter.severity(finding.severity, heading(finding.severity)) + "  " +
+         painter.wrapped(finding.subject + ": " + finding.title, "    ");
+  out += painter.dim("  [" + finding.id +
+                     (finding.confidence == "certain" ? "" : ", " + finding.confidence) + "]") +
+         "\n";
+  for (const std::string& line : finding.evidence)
+    out += "    - " + painter.wrapped(line, "      ") + "\n";
   if (!finding.advice.empty()) out += "    > " + painter.wrapped(finding.advice, "      ") + "\n";
 }
 
-std::string plural(std::size_t count, const char* word) { return std::to_string(count) + " " + word + (count == 1 ? "" : "s"); }
+std::string plural(std::size_t count, const char* word) {
+  return std::to_string(count) + " " + word + (count == 1 ? "" : "s");
+}
 
 void write_verdict(const std::vector<Finding>& findings, const Painter& painter, std::string& out) {
-  const auto count = [&](Severity severity) { return static_cast<std::size_t>(std::count_if(findings.begin(), findings.end(), [&](const Finding& f) { return f.severity == severity; })); };
+  const auto count = [&](Severity severity) {
+    return static_cast<std::size_t>(
+        std::count_if(findings.begin(), findings.end(),
+                      [&](const Finding& f) { return f.severity == severity; }));
+  };
   const Severity verdict = verdict_of(findings);
-  out += "\n" + painter.bold("Verdict: ") + painter.severity(verdict, std::string(name_of(verdict))) + ", " + plural(count(Severity::kError), "error") + ", " + plural(count(Severity::kWarning), "warning") + "\n";
-  if (verdict != Severity::kOk) out += "What to do first: " + painter.wrapped(findings.front().subject + ": " + findings.front().advice, "  ") + "\n";
+  out += "\n" + painter.bold("Verdict: ") +
+         painter.severity(verdict, std::string(name_of(verdict))) + ", " +
+         plural(count(Severity::kError), "error") + ", " +
+         plural(count(Severity::kWarning), "warning") + "\n";
+  if (verdict != Severity::kOk)
+    out += "What to do first: " +
+           painter.wrapped(findings.front().subject + ": " + findings.front().advice, "  ") + "\n";
 }
 
 void write_sources(const Survey& survey, const Painter& painter, std::string& out) {
   if (survey.sources.empty()) return;
-  constexpr std::size_t kMaxShown = 12;
+  constexpr std::size_t kMaxUnknown = 3;
   out += "\n" + painter.bold("Read") + "\n";
-  for (std::size_t i = 0; i < survey.sources.size() && i < kMaxShown; ++i) {
-    const SourceNote& source = survey.sources[i];
-    out += "  " + source.name + (source.kind.empty() ? "" : "  (" + source.kind + ")") + (source.note.empty() ? "" : ": " + source.note) + "\n";
+  std::size_t unknown = 0;
+  for (const SourceNote& source : survey.sources) {
+    if (source.kind.empty() && ++unknown > kMaxUnknown) continue;
+    out += "  " + source.name + (source.kind.empty() ? "" : "  (" + source.kind + ")") +
+           (source.note.empty() ? "" : ": " + source.note) + "\n";
   }
-  if (survey.sources.size() > kMaxShown) out += "  and " + plural(survey.sources.size() - kMaxShown, "more file") + "\n";
+  if (unknown > kMaxUnknown)
+    out += "  and " + plural(unknown - kMaxUnknown, "more file") + " not read\n";
 }
 
 }  // namespace
 
-std::string doctor_text(const Survey& survey, const std::vector<Finding>& findings, const ReportStyle& style) {
+std::string doctor_text(const Survey& survey, const std::vector<Finding>& findings,
+                        const ReportStyle& style) {
   const Painter painter(style);
   const TreeNode tree = machine_tree(survey, findings);
-  std::string out = painter.bold(tree.label) + painter.severity(tree.severity, mark(tree.severity)) + "\n";
+  std::string out =
+      painter.bold(tree.label) + painter.severity(tree.severity, mark(tree.severity)) + "\n";
   draw(tree, "", painter, out);
-  if (survey.host.driver_version) out += "NVIDIA driver " + *survey.host.driver_version + (survey.host.cuda_version ? ", CUDA " + *survey.host.cuda_version + " at most" : "") + "\n";
+  if (survey.host.driver_version)
+    out += "NVIDIA driver " + *survey.host.driver_version +
+           (survey.host.cuda_version ? ", CUDA " + *survey.host.cuda_version + " at most" : "") +
+           "\n";
   write_matrix(survey, painter, out);
   write_sources(survey, painter, out);
   out += "\n" + painter.bold("Findings") + "\n";

@@ -15,7 +15,8 @@ namespace {
 Severity gravest(const std::vector<Finding>& findings, const std::string& subject) {
   Severity worst = Severity::kOk;
   for (const Finding& finding : findings)
-    if (finding.subject == subject && finding.severity >= Severity::kWarning) worst = std::max(worst, finding.severity);
+    if (finding.subject == subject && finding.severity >= Severity::kWarning)
+      worst = std::max(worst, finding.severity);
   return worst;
 }
 
@@ -34,18 +35,22 @@ std::string gpu_link_text(const Survey& survey, int index) {
     const PciDevice* device = gpu.address ? survey.find_pci(*gpu.address) : nullptr;
     return device != nullptr && device->link_gbps ? gbps_text(*device->link_gbps) : "";
   }
-  const std::string now = link_text(gpu.link.generation ? gpu.link.generation : gpu.link.max_generation, gpu.link.width);
+  const std::string now = link_text(
+      gpu.link.generation ? gpu.link.generation : gpu.link.max_generation, gpu.link.width);
   const std::string most = link_text(gpu.link.max_generation, gpu.link.max_width);
   if (survey.is_planned || now == most) return now;
-  const bool slow = gpu.link.generation && gpu.link.max_generation && *gpu.link.generation < *gpu.link.max_generation;
-  return now + " now" + (slow && gpu.is_idle() != std::optional(false) ? " (idle)" : "") + ", " + most + " at most";
+  const bool slow = gpu.link.generation && gpu.link.max_generation &&
+                    *gpu.link.generation < *gpu.link.max_generation;
+  return now + " now" + (slow && gpu.is_idle() != std::optional(false) ? " (idle)" : "") + ", " +
+         most + " at most";
 }
 
 TreeNode gpu_node(const Survey& survey, const std::vector<Finding>& findings, int index) {
   TreeNode node;
   node.kind = TreeNode::Kind::kGpu;
   node.label = gpu_label_text(survey, index);
-  if (gpu_at(survey, index).address) node.label += "  [" + gpu_at(survey, index).address->to_string() + "]";
+  if (gpu_at(survey, index).address)
+    node.label += "  [" + gpu_at(survey, index).address->to_string() + "]";
   node.link = gpu_link_text(survey, index);
   node.severity = gravest(findings, survey.gpu_label(index));
   return node;
@@ -54,12 +59,19 @@ TreeNode gpu_node(const Survey& survey, const std::vector<Finding>& findings, in
 TreeNode bridge_node(const PciDevice& device, bool is_root) {
   TreeNode node;
   const bool chipset = is_chipset_bridge(device);
-  node.kind = chipset ? TreeNode::Kind::kChipset : is_root ? TreeNode::Kind::kPort : TreeNode::Kind::kSwitch;
-  node.label = std::string(chipset ? "chipset " : is_root ? "root port " : device.port == PciPort::kDownstream ? "switch port " : "switch ") + device.address.to_string();
+  node.kind = chipset   ? TreeNode::Kind::kChipset
+              : is_root ? TreeNode::Kind::kPort
+                        : TreeNode::Kind::kSwitch;
+  node.label = std::string(chipset                               ? "chipset "
+                           : is_root                             ? "root port "
+                           : device.port == PciPort::kDownstream ? "switch port "
+                                                                 : "switch ") +
+               device.address.to_string();
   if (device.physical_slot) node.label += ", slot " + *device.physical_slot;
   if (device.link.max_generation || device.link.max_width) {
     node.link = link_text(device.link.max_generation, device.link.max_width) + " at most";
-    if (device.link.width && device.link.max_width && *device.link.width < *device.link.max_width) node.link += ", x" + std::to_string(*device.link.width) + " in use";
+    if (device.link.width && device.link.max_width && *device.link.width < *device.link.max_width)
+      node.link += ", x" + std::to_string(*device.link.width) + " in use";
   } else if (device.link_gbps) {
     node.link = gbps_text(*device.link_gbps);
   }
@@ -84,7 +96,8 @@ std::vector<const PciDevice*> bridges_to(const Survey& survey, int index) {
 using Path = std::vector<const PciDevice*>;
 
 // Hangs GPUs below the bridges they share from `depth` on.
-void add_below(const Survey& survey, const std::vector<Finding>& findings, const std::map<int, Path>& paths, std::size_t depth, TreeNode& parent) {
+void add_below(const Survey& survey, const std::vector<Finding>& findings,
+               const std::map<int, Path>& paths, std::size_t depth, TreeNode& parent) {
   std::set<const PciDevice*> done;
   for (const auto& [index, path] : paths) {
     if (path.size() <= depth) {
@@ -96,7 +109,8 @@ void add_below(const Survey& survey, const std::vector<Finding>& findings, const
     TreeNode node = bridge_node(*bridge, depth == 0);
     std::map<int, Path> below;
     for (const auto& [other, other_path] : paths)
-      if (other_path.size() > depth && other_path[depth] == bridge) below.emplace(other, other_path);
+      if (other_path.size() > depth && other_path[depth] == bridge)
+        below.emplace(other, other_path);
     add_below(survey, findings, below, depth + 1, node);
     parent.children.push_back(std::move(node));
   }
@@ -106,7 +120,8 @@ std::string host_label(const Survey& survey) {
   const Host& host = survey.host.host;
   std::string text = host.cpu.value_or("CPU not known");
   if (host.sockets && *host.sockets > 1) text += ", " + std::to_string(*host.sockets) + " sockets";
-  if (host.cores) text += ", " + std::to_string(*host.cores) + (*host.cores == 1 ? " core" : " cores");
+  if (host.cores)
+    text += ", " + std::to_string(*host.cores) + (*host.cores == 1 ? " core" : " cores");
   if (host.memory_bytes) text += ", " + format_bytes(*host.memory_bytes);
   if (survey.host.board) text += "  (" + *survey.host.board + ")";
   return text;
@@ -124,12 +139,18 @@ std::string numa_label(const Survey& survey, int index) {
 
 std::string short_way(LinkKind kind) {
   switch (kind) {
-    case LinkKind::kNvlink: return "NVLink";
-    case LinkKind::kPcieSwitch: return "PIX";
-    case LinkKind::kPcieHost: return "PHB";
-    case LinkKind::kPcieNode: return "NODE";
-    case LinkKind::kSockets: return "SYS";
-    default: return "?";
+    case LinkKind::kNvlink:
+      return "NVLink";
+    case LinkKind::kPcieSwitch:
+      return "switch";
+    case LinkKind::kPcieHost:
+      return "PHB";
+    case LinkKind::kPcieNode:
+      return "NODE";
+    case LinkKind::kSockets:
+      return "SYS";
+    default:
+      return "?";
   }
 }
 
@@ -144,7 +165,9 @@ TreeNode machine_tree(const Survey& survey, const std::vector<Finding>& findings
   for (const GpuFacts& gpu : survey.gpus)
     if (gpu.numa_node) nodes.insert(*gpu.numa_node);
   std::map<std::optional<int>, std::map<int, Path>> by_node;
-  for (int i = 0; i < num_gpus(survey); ++i) by_node[nodes.size() > 1 ? gpu_at(survey, i).numa_node : std::nullopt].emplace(i, bridges_to(survey, i));
+  for (int i = 0; i < num_gpus(survey); ++i)
+    by_node[nodes.size() > 1 ? gpu_at(survey, i).numa_node : std::nullopt].emplace(
+        i, bridges_to(survey, i));
   if (nodes.size() <= 1) {
     for (const auto& [node, paths] : by_node) add_below(survey, findings, paths, 0, root);
     return root;
@@ -153,7 +176,8 @@ TreeNode machine_tree(const Survey& survey, const std::vector<Finding>& findings
     TreeNode node;
     node.kind = TreeNode::Kind::kNuma;
     node.label = numa_label(survey, index);
-    if (const auto found = by_node.find(index); found != by_node.end()) add_below(survey, findings, found->second, 0, node);
+    if (const auto found = by_node.find(index); found != by_node.end())
+      add_below(survey, findings, found->second, 0, node);
     root.children.push_back(std::move(node));
   }
   if (const auto found = by_node.find(std::nullopt); found != by_node.end()) {
@@ -180,7 +204,13 @@ std::vector<std::vector<std::string>> pair_matrix(const Survey& survey) {
       }
       const GpuPair* pair = survey.find_pair(a, b);
       const auto access = peer_access_between(survey, a, b);
-      const std::string way = pair != nullptr && pair->topology ? *pair->topology : short_way(link_kind_between(survey, a, b));
+      const std::string way = pair != nullptr && pair->topology
+                                  ? *pair->topology
+                                  : short_way(link_kind_between(survey, a, b));
+      if (way == "?" && !access) {
+        rows.back().push_back("?");
+        continue;
+      }
       rows.back().push_back(way + (access ? *access ? " +" : " -" : " ?"));
     }
   }
@@ -188,7 +218,9 @@ std::vector<std::vector<std::string>> pair_matrix(const Survey& survey) {
 }
 
 std::string pair_legend() {
-  return "NV#: # NVLinks, PIX/PXB: PCIe switch, PHB: one CPU port to another, NODE: across host bridges, SYS: across sockets; + direct copies, - through host memory, ? not known";
+  return "NV#: # NVLinks, switch, PIX, PXB: PCIe switch, PHB: one CPU port to another, NODE: "
+         "across host "
+         "bridges, SYS: across sockets; + direct copies, - through host memory, ? not known";
 }
 
 }  // namespace tandem

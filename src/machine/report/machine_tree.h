@@ -12,8 +12,8 @@ namespace tandem {
 struct TreeNode {
   enum class Kind { kHost, kNuma, kPort, kSwitch, kChipset, kGpu, kCpu };
   Kind kind = Kind::kHost;
-  std::string label;     // "cuda:0 RTX 3090, 24.0 GiB"
-  std::string link;      // of the link above it: "gen4 x16 (now gen1 x16, idle)"; may be empty
+  std::string label;  // "cuda:0 RTX 3090, 24.0 GiB"
+  std::string link;   // of the link above it: "gen4 x16 (now gen1 x16, idle)"; may be empty
   Severity severity = Severity::kOk;  // the gravest finding about it
   std::vector<TreeNode> children;
 };

@@ -10,7 +10,9 @@ constexpr const char* kLeftOut = "(left out)";
 // UUIDs and the serial numbers that the driver's log lines carry.
 std::string clean(const std::string& text) {
   // Anchored alternatives without nested repeats: linear on any input.
-  static const std::regex kUuid("GPU-[0-9a-fA-F-]{8,40}|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}");
+  static const std::regex kUuid(
+      "GPU-[0-9a-fA-F-]{8,40}|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-"
+      "F]{12}");
   static const std::regex kNamed("(pid|name|user|host|hostname)=[^,; ]{1,80}");
   static const std::regex kSerial("(Serial Number:?) *[0-9A-Za-z]{4,40}");
   std::string result = std::regex_replace(text, kUuid, kLeftOut);
@@ -43,10 +45,12 @@ void redact(Survey& survey) {
     source.name = "file " + std::to_string(++number);
     if (!source.note.empty()) source.note = source.kind.empty() ? "left out" : "could not be read";
   }
-  std::erase_if(survey.conflicts, [](const Conflict& c) { return c.fact == "uuid" || c.fact == "serial number"; });
+  std::erase_if(survey.conflicts,
+                [](const Conflict& c) { return c.fact == "uuid" || c.fact == "serial number"; });
   for (Conflict& conflict : survey.conflicts) {
     for (std::string* side : {&conflict.first, &conflict.second})
-      if (const std::size_t colon = side->find(": "); colon != std::string::npos) *side = "a file" + side->substr(colon);
+      if (const std::size_t colon = side->find(": "); colon != std::string::npos)
+        *side = "a file" + side->substr(colon);
   }
 }
 

@@ -143,10 +143,11 @@ GpuFacts* read_table_head(std::string_view line, SurveyWriter& writer) {
     const std::size_t name_end = cell.find("  ", name_at);
     std::string_view name = cell.substr(name_at == std::string_view::npos ? 0 : name_at);
     if (name_end != std::string_view::npos) name = cell.substr(name_at, name_end - name_at);
+    const bool cut = name.ends_with("...");
     while (name.ends_with('.')) name.remove_suffix(1);
     for (std::string_view mode : {" On", " Off", " N/A"})
       if (name.ends_with(mode)) name.remove_suffix(mode.size());
-    if (!gpu.name) gpu.name = std::string(trim(name));
+    if (auto& slot = cut ? gpu.cut_name : gpu.name; !slot) slot = std::string(trim(name));
     if (cell.ends_with(" On")) gpu.persistence = true;
     if (cell.ends_with(" Off")) gpu.persistence = false;
     return &gpu;

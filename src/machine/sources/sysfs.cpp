@@ -4,6 +4,7 @@
 #include <fstream>
 #include <set>
 
+#include "machine/core_list.h"
 #include "machine/sources/host_text.h"
 #include "machine/text_scan.h"
 
@@ -185,6 +186,60 @@ std::vector<fs::path> device_directories(const fs::path& root, const fs::path& b
   return found;
 }
 
+// devices/system/node/node3: its CPUs and memory.
+void read_numa_nodes(const fs::path& root, SurveyWriter& writer) {
+  constexpr std::size_t kMaxNodes = 4096;
+  Host& host = writer.survey().host.host;
+  if (!host.numa_nodes.empty()) return;
+  std::error_code error;
+  for (fs::directory_iterator it(root / "devices/system/node", error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    const auto index =
+        name.starts_with("node") ? leading_int(std::string_view(name).substr(4)) : std::nullopt;
+    if (!index || *index < 0 || *index > 65535 || host.numa_nodes.size() >= kMaxNodes) continue;
+    NumaNode node{static_cast<int>(*index), {}, std::nullopt};
+    const std::string cores = read_text(it->path() / "cpulist");
+    if (auto list = parse_core_list(trim(cores), ','); list.ok()) node.cores = *std::move(list);
+    const std::string memory = read_text(it->path() / "meminfo");
+    if (const auto total = between(memory, "MemTotal:", "kB"))
+      if (const auto kib = leading_int(*total); kib && *kib > 0 && *kib < (std::int64_t{1} << 50))
+        node.memory_bytes = *kib * 1024;
+    host.numa_nodes.push_back(std::move(node));
+  }
+  std::sort(host.numa_nodes.begin(), host.numa_nodes.end(),
+            [](const NumaNode& a, const NumaNode& b) { return a.index < b.index; });
+}
+
+// driver/nvidia/gpus/0000:01:00.0: every GPU that the NVIDIA driver runs.
+bool read_nvidia_gpus(const fs::path& root, SurveyWriter& writer) {
+  constexpr int kMaxGpus = 64;
+  std::vector<PciAddress> addresses;
+  std::error_code error;
+  for (fs::directory_iterator it(root / "driver/nvidia/gpus", error), end; !error && it != end;
+       it.increment(error))
+    if (const auto address = PciAddress::parse(it->path().filename().string());
+        address && addresses.size() < kMaxGpus)
+      addresses.push_back(*address);
+  std::sort(addresses.begin(), addresses.end());
+  for (const PciAddress& address : addresses) {
+    GpuFacts& gpu = writer.gpu_at(address);
+    gpu.has_driver = true;
+    const std::string text =
+        read_text(root / "driver/nvidia/gpus" / address.to_string() / "information");
+    for (std::string_view line : split_lines(text))
+      if (line.starts_with("Model:") && !gpu.name) gpu.name = std::string(trim(line.substr(6)));
+    // A GPU with coherent memory is a NUMA node of its own, which is no part of the host.
+    const std::string numa =
+        read_text(root / "driver/nvidia/gpus" / address.to_string() / "numa_status");
+    if (const auto text_node = between(numa, "Node:", "\n"))
+      if (const auto node = leading_int(*text_node); node && *node >= 0)
+        std::erase_if(writer.survey().host.host.numa_nodes,
+                      [&](const NumaNode& n) { return n.index == *node; });
+  }
+  return !addresses.empty();
+}
+
 void read_board(const fs::path& root, SurveyWriter& writer) {
   const std::string name(trim(read_text(root / "class/dmi/id/board_name")));
   const std::string maker(trim(read_text(root / "class/dmi/id/board_vendor")));
@@ -208,6 +263,7 @@ Status read_sysfs(const fs::path& root, SurveyWriter& writer) {
     ++count;
   }
   read_board(root, writer);
+  read_numa_nodes(root, writer);
   if (count == 0) return not_found("no PCI device in this tree", root.string());
   return {};
 }
@@ -225,6 +281,7 @@ Status read_proc(const fs::path& root, SurveyWriter& writer) {
   with("cmdline", [&](const std::string& text) { read_kernel_command_line(text, writer); });
   with("driver/nvidia/version",
        [&](const std::string& text) { read_nvidia_version(text, writer); });
+  any = read_nvidia_gpus(root, writer) || any;
   if (!any) return not_found("no known file in this tree", root.string());
   return {};
 }

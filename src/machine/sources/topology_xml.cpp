@@ -125,8 +125,7 @@ class LstopoReader {
     if (const auto speed = leading_number(object.attribute("pci_link_speed").value());
         speed && *speed > 0)
       device.link_gbps = *speed;
-    if (node >= 0)
-      writer_.learn(device.numa_node, std::optional(node), address->to_string(), "NUMA node");
+    if (node >= 0) device.numa_node = device.numa_node.value_or(node);
     const std::string_view name = info(object, "PCIDevice");
     if (device.name.empty())
       device.name = name.empty() ? std::string()
