@@ -9,7 +9,9 @@
 #include "machine/user_data.h"
 
 namespace tandem {
+namespace data {
 extern const std::string_view kCpusJson;
+}
 
 namespace {
 
@@ -43,7 +45,7 @@ std::vector<CpuFamily> load_catalogue() {
     else
       spdlog::warn("{}; the built-in catalogue is used alone", own.error().to_string());
   }
-  auto built_in = parse_cpu_catalogue(kCpusJson, "data/cpus.json");
+  auto built_in = parse_cpu_catalogue(data::kCpusJson, "data/cpus.json");
   TANDEM_CHECK(built_in.ok(), built_in.error().to_string());
   families.insert(families.end(), built_in->begin(), built_in->end());
   return families;

@@ -11,7 +11,9 @@
 #include "machine/user_data.h"
 
 namespace tandem {
+namespace data {
 extern const std::string_view kGpusJson;
+}
 
 namespace {
 
@@ -72,7 +74,7 @@ std::vector<GpuModel> load_catalogue() {
     else
       spdlog::warn("{}; the built-in catalogue is used alone", own.error().to_string());
   }
-  auto built_in = parse_gpu_catalogue(kGpusJson, "data/gpus.json");
+  auto built_in = parse_gpu_catalogue(data::kGpusJson, "data/gpus.json");
   TANDEM_CHECK(built_in.ok(), built_in.error().to_string());
   models.insert(models.end(), built_in->begin(), built_in->end());
   return models;

@@ -9,12 +9,14 @@
 #include "base/check.h"
 
 namespace tandem {
+namespace data {
 extern const std::string_view kGpuIdsJson;
+}
 
 namespace {
 
 std::map<std::string, std::string> load_ids() {
-  const auto json = nlohmann::json::parse(kGpuIdsJson, nullptr, false);
+  const auto json = nlohmann::json::parse(data::kGpuIdsJson, nullptr, false);
   TANDEM_CHECK(json.is_object(), "data/gpu_ids.json is not JSON");
   return json.at("ids").get<std::map<std::string, std::string>>();
 }

@@ -59,9 +59,10 @@ int num_gpus(const Survey& survey) {
 bool is_chipset_bridge(const PciDevice& device) {
   if (!device.is_bridge()) return false;
   if (device.vendor_id == kVendorAmd) {
-    if (contains(device.name, "Chipset") || contains(device.name, "Matisse"))
-      return contains(device.name, "Switch") || contains(device.name, "Chipset") ||
-             contains(device.name, "GPP Bridge");
+    // "Starship/Matisse GPP Bridge" is a root port of the CPU itself.
+    if (contains(device.name, "Chipset") || contains(device.name, "Matisse Switch") ||
+        contains(device.name, "] Matisse PCIe GPP Bridge"))
+      return true;
     return device.device_id && std::find(kAmdChipsetBridges.begin(), kAmdChipsetBridges.end(),
                                          *device.device_id) != kAmdChipsetBridges.end();
   }

@@ -32,12 +32,12 @@ class Painter {
   }
 
   // Breaks at blanks; every line after the first is indented.
-  std::string wrapped(const std::string& text, const std::string& indent) const {
+  std::string wrapped(const std::string& text, const std::string& indent,
+                      std::size_t first_column = 0) const {
     std::string result;
-    std::size_t column = indent.size();
+    std::size_t column = std::max(indent.size(), first_column);
     for (std::string_view word : split_words(text)) {
-      if (column > indent.size() &&
-          column + 1 + word.size() > static_cast<std::size_t>(style_.columns)) {
+      if (!result.empty() && column + 1 + word.size() > static_cast<std::size_t>(style_.columns)) {
         result += "\n" + indent;
         column = indent.size();
       } else if (!result.empty()) {
@@ -105,7 +105,7 @@ std::string heading(Severity severity) {
 
 void write_finding(const Finding& finding, const Painter& painter, std::string& out) {
   out += painter.severity(finding.severity, heading(finding.severity)) + "  " +
-         painter.wrapped(finding.subject + ": " + finding.title, "    ");
+         painter.wrapped(finding.subject + ": " + finding.title, "    ", 9);
   out += painter.dim("  [" + finding.id +
                      (finding.confidence == "certain" ? "" : ", " + finding.confidence) + "]") +
          "\n";
@@ -131,7 +131,8 @@ void write_verdict(const std::vector<Finding>& findings, const Painter& painter,
          plural(count(Severity::kWarning), "warning") + "\n";
   if (verdict != Severity::kOk)
     out += "What to do first: " +
-           painter.wrapped(findings.front().subject + ": " + findings.front().advice, "  ") + "\n";
+           painter.wrapped(findings.front().subject + ": " + findings.front().advice, "  ", 18) +
+           "\n";
 }
 
 void write_sources(const Survey& survey, const Painter& painter, std::string& out) {
