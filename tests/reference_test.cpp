@@ -96,8 +96,8 @@ TEST_P(ReferenceLogits, OtherInstructionSets) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ReferenceLogits, testing::ValuesIn(reference_names()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& param) {
+                           std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

@@ -65,8 +65,8 @@ TEST_P(SplitEquivalence, SameTextWithinToleranceAndSameBitsWhenRepeated) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Matrix, SplitEquivalence, testing::ValuesIn(matrix()),
-                         [](const auto& info) {
-                           std::string name = info.param.model + "_" + info.param.split.name;
+                         [](const auto& param) {
+                           std::string name = param.param.model + "_" + param.param.split.name;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
