@@ -18,6 +18,7 @@ struct CommandOutcome {
 // Each command lives in a file of its own, adds itself as a subcommand, and on being chosen does
 // its work and sets the outcome.
 void add_run_command(CLI::App& app, CommandOutcome& outcome);
+void add_tour_command(CLI::App& app, CommandOutcome& outcome);
 void add_eval_command(CLI::App& app, CommandOutcome& outcome);
 void add_model_command(CLI::App& app, CommandOutcome& outcome);
 void add_tokenize_commands(CLI::App& app, CommandOutcome& outcome);

@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
 
   tandem::CommandOutcome outcome;
   tandem::add_run_command(app, outcome);
+  tandem::add_tour_command(app, outcome);
   tandem::add_eval_command(app, outcome);
   tandem::add_model_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
