@@ -7,7 +7,13 @@
 // at 1e-6 NMSE. With int8 activations two runs are each within the model's int8 tolerance t of the
 // exact logits, so their distance is within (2 sqrt(t))^2 = 4 t by the triangle inequality; since
 // most rounding errors are common to both, t itself is demanded.
+//
+// Greedy tokens must be the same, but for a near-tie: where the one-device run itself holds the two
+// tokens closer than 4 sigma of the noise that t permits (the rule of the reference models'
+// README), either is right, and the texts are compared up to there.
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "support/cpu_runtime.h"
 
@@ -37,6 +43,18 @@ std::vector<Case> matrix() {
   return cases;
 }
 
+// How many tokens of the two texts must be compared: all, or those before a near-tie.
+std::size_t expect_same_greedy(const Greedy& expected, const Greedy& got, std::size_t vocabulary,
+                               double near_tie) {
+  for (std::size_t i = 0; i < expected.tokens.size(); ++i) {
+    if (expected.tokens[i] == got.tokens[i]) continue;
+    const float* row = expected.logits.data() + i * vocabulary;
+    EXPECT_LT(row[expected.tokens[i]] - row[got.tokens[i]], near_tie) << "greedy token " << i;
+    return i + 1;  // the logits that chose the differing token had the same history
+  }
+  return expected.tokens.size();
+}
+
 class SplitEquivalence : public testing::TestWithParam<Case> {};
 
 TEST_P(SplitEquivalence, SameTextWithinToleranceAndSameBitsWhenRepeated) {
@@ -56,10 +74,15 @@ TEST_P(SplitEquivalence, SameTextWithinToleranceAndSameBitsWhenRepeated) {
     const auto got = generate_greedily(**split, prompt.tokens, 12);
     const auto repeated = generate_greedily(**again, prompt.tokens, 12);
     ASSERT_TRUE(expected.ok() && got.ok() && repeated.ok());
-    EXPECT_EQ(got->tokens, expected->tokens);
     const double tolerance =
         arithmetic == Arithmetic::kFloat ? model->float_tolerance / 10 : model->int8_tolerance;
-    EXPECT_LE(nmse(got->logits, expected->logits), tolerance);
+    const auto vocabulary = static_cast<std::size_t>(model->spec.vocabulary_size);
+    const double near_tie = 4 * std::sqrt(2 * tolerance / 3) * prompt.logit_sd;
+    const std::size_t same = expect_same_greedy(*expected, *got, vocabulary, near_tie);
+    const auto end = static_cast<std::ptrdiff_t>(same * vocabulary);
+    EXPECT_LE(nmse({got->logits.begin(), got->logits.begin() + end},
+                   {expected->logits.begin(), expected->logits.begin() + end}),
+              tolerance);
     EXPECT_EQ(got->logits, repeated->logits) << "not the same bits";
   }
 }
