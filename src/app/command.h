@@ -21,6 +21,7 @@ void add_run_command(CLI::App& app, CommandOutcome& outcome);
 void add_tour_command(CLI::App& app, CommandOutcome& outcome);
 void add_eval_command(CLI::App& app, CommandOutcome& outcome);
 void add_model_command(CLI::App& app, CommandOutcome& outcome);
+void add_serve_command(CLI::App& app, CommandOutcome& outcome);
 void add_tokenize_commands(CLI::App& app, CommandOutcome& outcome);
 void add_doctor_command(CLI::App& app, CommandOutcome& outcome);
 

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   tandem::add_tour_command(app, outcome);
   tandem::add_eval_command(app, outcome);
   tandem::add_model_command(app, outcome);
+  tandem::add_serve_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
   tandem::add_doctor_command(app, outcome);
 

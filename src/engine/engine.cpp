@@ -4,9 +4,15 @@
 
 #include <utility>
 
-#include "base/check.h"
+#include "base/clock.h"
 
 namespace tandem {
+namespace {
+
+// The ranks' own figures take locks; a person who looks at them needs no more.
+constexpr std::int64_t kRankIntervalUs = 200'000;
+
+}  // namespace
 
 Engine::Engine(std::unique_ptr<ModelRunner> runner, std::shared_ptr<const Tokenizer> tokenizer,
                EngineOptions options)
@@ -48,15 +54,15 @@ Result<RequestId> Engine::submit(GenerationRequest request, EventSink sink) {
   return id;
 }
 
-// The same sink; takes the request off the open ones before its last event goes out.
+// The same sink; takes the request off the open ones once its last event is out.
 EventSink Engine::counted(RequestId id, EventSink sink) {
   return [this, id, inner = std::move(sink)](GenerationEvent event) {
     const auto* finish = std::get_if<FinishEvent>(&event);
-    if (std::holds_alternative<ErrorEvent>(event) || (finish && finish->is_last)) {
-      const std::lock_guard lock(mutex_);
-      open_.erase(id);
-    }
+    const bool is_last = std::holds_alternative<ErrorEvent>(event) || (finish && finish->is_last);
     inner(std::move(event));
+    if (!is_last) return;
+    const std::lock_guard lock(mutex_);
+    open_.erase(id);
   };
 }
 
@@ -94,11 +100,25 @@ void Engine::run() {
     const bool stop = inbox.stop;
     handle(std::move(inbox));
     has_work = engine_.step();
-    EngineStats stats = engine_.stats();
-    const std::lock_guard lock(mutex_);
-    stats_ = std::move(stats);
+    publish_stats(!has_work);
     if (stop && !has_work) return;
   }
+}
+
+void Engine::publish_stats(bool is_idle) {
+  EngineStats stats = engine_.stats();
+  const std::int64_t now = monotonic_us();
+  if (is_idle || now - ranks_measured_us_ > kRankIntervalUs) {
+    ranks_measured_us_ = now;
+    engine_.measure_ranks(stats);
+  } else {
+    stats.ranks = ranks_;
+    stats.memory = memory_;
+  }
+  ranks_ = stats.ranks;
+  memory_ = stats.memory;
+  const std::lock_guard lock(mutex_);
+  stats_ = std::move(stats);
 }
 
 Engine::Inbox Engine::take_inbox(bool may_sleep) {

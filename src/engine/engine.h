@@ -56,10 +56,15 @@ class Engine {
   void run();
   Inbox take_inbox(bool may_sleep);
   void handle(Inbox inbox);
+  void publish_stats(bool is_idle);
   EventSink counted(RequestId id, EventSink sink);
 
   LlmEngine engine_;
   std::int32_t max_open_;
+  // The engine's thread only: the latest figures of the ranks.
+  std::int64_t ranks_measured_us_ = 0;
+  std::vector<RankTimes> ranks_;
+  std::vector<RankMemory> memory_;
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   Inbox inbox_;               // guarded by mutex_

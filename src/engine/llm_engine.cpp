@@ -22,6 +22,7 @@ SchedulerOptions scheduler_options(const Plan& plan, const EngineOptions& option
   result.num_blocks = plan.kv.num_blocks;
   result.max_sequences = plan.max_sequences;
   result.max_batch_tokens = plan.max_batch_tokens;
+  result.max_output_rows = plan.max_output_rows;
   result.max_in_flight = static_cast<std::int32_t>(plan.stages.size());
   result.prefix_cache = options.prefix_cache;
   result.max_decode_slowdown = options.max_decode_slowdown;

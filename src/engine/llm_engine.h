@@ -54,6 +54,8 @@ class LlmEngine {
   bool step();
 
   EngineStats stats() const;
+  // Adds what the ranks measured of themselves, where the runner does that.
+  void measure_ranks(EngineStats& stats) const;
   // Empty, or how blocks and sequences contradict each other. For tests.
   std::string find_fault() const { return scheduler_.find_fault(); }
 

@@ -86,4 +86,11 @@ EngineStats LlmEngine::stats() const {
   return stats;
 }
 
+void LlmEngine::measure_ranks(EngineStats& stats) const {
+  const auto* runtime = dynamic_cast<const Runtime*>(runner_.get());
+  if (runtime == nullptr) return;
+  stats.ranks = runtime->times();
+  stats.memory = runtime->memory();
+}
+
 }  // namespace tandem

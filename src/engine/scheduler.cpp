@@ -104,6 +104,7 @@ void Scheduler::take_blocks(Sequence& sequence, const Prefix& prefix) {
 void Scheduler::add_decodes(ScheduledStep& step) {
   // Under a pipeline each step takes its share alone, so that every stage has one to work on.
   const std::int32_t most = ceil_div(num_running(), options_.max_in_flight);
+  std::int32_t spare_rows = options_.max_output_rows - options_.max_sequences;
   std::vector<Sequence*> ready;
   for (const auto& [arrival, sequence] : running_) {
     if (!sequence->in_flight && sequence->num_remaining() == 1) ready.push_back(sequence);
@@ -116,7 +117,9 @@ void Scheduler::add_decodes(ScheduledStep& step) {
     const std::int32_t room = options_.max_batch_tokens - step.batch->num_tokens();
     if (room == 0) return;
     const auto drafts = static_cast<std::int32_t>(sequence->drafts.size());
-    add_to(step, *sequence, 1, std::min(drafts, room - 1));
+    const std::int32_t affordable = std::clamp(std::min(room - 1, spare_rows), 0, drafts);
+    add_to(step, *sequence, 1, affordable);
+    spare_rows -= step.sequences.back().num_drafts;
     ++step.num_decodes;
   }
 }

@@ -18,6 +18,8 @@ struct SchedulerOptions {
   std::int32_t num_blocks = 0;
   std::int32_t max_sequences = 1;       // that run at once
   std::int32_t max_batch_tokens = 512;  // in one step
+  std::int32_t max_output_rows = 0;     // of logits in one step; what exceeds max_sequences may be
+                                        // spent on drafts
   std::int32_t max_in_flight = 1;       // steps at once: the plan's stages
   bool prefix_cache = true;
   double max_decode_slowdown = 1.8;  // of a decode beside prompts, against one alone

@@ -20,6 +20,7 @@ struct ScriptedRunnerOptions {
   std::int32_t num_blocks = 64;
   std::int32_t max_sequences = 8;
   std::int32_t max_batch_tokens = 64;
+  std::int32_t max_output_rows = 64;
   std::int64_t context_tokens = 0;
   std::int64_t vocabulary_size = 101;
   std::int64_t step_us = 0;  // how long wait() takes

@@ -35,6 +35,7 @@ ScriptedRunner::ScriptedRunner(ScriptedRunnerOptions options)
   plan_.kv.num_blocks = options_.num_blocks;
   plan_.max_sequences = options_.max_sequences;
   plan_.max_batch_tokens = options_.max_batch_tokens;
+  plan_.max_output_rows = options_.max_output_rows;
   plan_.context_tokens = options_.context_tokens;
 }
 
@@ -44,6 +45,7 @@ Result<std::int64_t> ScriptedRunner::submit(std::shared_ptr<const StepBatch> bat
   TANDEM_CHECK(fault.empty(), fault);
   TANDEM_CHECK(batch->num_tokens() <= options_.max_batch_tokens, "too many tokens");
   TANDEM_CHECK(std::ssize(batch->sequences) <= options_.max_sequences, "too many sequences");
+  TANDEM_CHECK(std::ssize(batch->output_rows) <= options_.max_output_rows, "too many rows");
   TANDEM_CHECK(std::ssize(submitted_) < options_.num_stages, "too many steps in flight");
   if (options_.on_submit) options_.on_submit(*batch);
   submitted_.emplace_back(next_number_, std::move(batch));

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "server/api_error.h"
+#include "server/http/http_exchange.h"
+#include "server/served_model.h"
+
+namespace tandem {
+
+// Writes a request's answers in some dialect. Called on the connection's executor.
+class AnswerWriter {
+ public:
+  virtual ~AnswerWriter() = default;
+  virtual void write_text(const TextEvent& event) = 0;
+  // event.is_last: of all prompts' choices; the answer ends with it.
+  virtual void write_finish(const FinishEvent& event) = 0;
+  // The answer ends with it.
+  virtual void write_error(const ApiError& error) = 0;
+};
+
+// Hands the prompts to the engine and their events to the writer; prompt i's choices are numbered
+// on from those of the prompts before it. A client that goes cancels them all.
+void run_generation(const ServedModel& model, const std::shared_ptr<HttpExchange>& exchange,
+                    std::vector<GenerationRequest> requests, std::unique_ptr<AnswerWriter> writer);
+
+}  // namespace tandem

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/http/http_exchange.h"
+#include "server/request_fields.h"
+#include "server/served_model.h"
+
+namespace tandem {
+
+// The text of a request's messages, tools and chat_template_kwargs through the model's template.
+// Errors stay with the reader.
+std::string render_chat(FieldReader& reader, const ServedModel& model);
+// The same as tokens.
+std::vector<std::int32_t> read_chat_prompt(FieldReader& reader, const ServedModel& model);
+
+// POST /v1/chat/completions
+void serve_chat(const ServedModel& model, std::shared_ptr<HttpExchange> exchange);
+
+}  // namespace tandem
