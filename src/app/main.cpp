@@ -34,6 +34,7 @@ int run(int argc, char** argv) {
   tandem::add_serve_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
   tandem::add_doctor_command(app, outcome);
+  tandem::add_plan_command(app, outcome);
 
   std::vector<std::string> arguments =
       tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));

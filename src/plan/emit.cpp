@@ -1,0 +1,143 @@
+#include "plan/emit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace tandem {
+namespace {
+
+bool on_host(const RankPlan& rank) {
+  return rank.device.starts_with("cpu");
+}
+
+// In single quotes where the shell would read more than a word.
+std::string quoted(const std::string& word) {
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '/' || c == '.' || c == '_' || c == '-' || c == ':' ||
+           c == ',' || c == '+' || c == '=';
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  return fmt::format("{}", fmt::join(words, ","));
+}
+
+std::string visible_devices(const Plan& plan) {
+  std::vector<std::string> indices;
+  for (const StagePlan& stage : plan.stages) {
+    for (const RankPlan& rank : stage.ranks) {
+      if (on_host(rank)) continue;
+      const std::string name = rank.device.substr(0, rank.device.find('#'));
+      indices.push_back(name.substr(name.find(':') + 1));
+    }
+  }
+  return joined(indices);
+}
+
+std::string kv_name(ElementType type) {
+  return type == ElementType::kQ8_0 ? "q8_0" : type == ElementType::kF32 ? "f32" : "f16";
+}
+
+Result<std::string> llama_server(const Plan& plan, const std::string& model) {
+  if (plan.split == SplitMode::kHybrid) {
+    return unsupported("--emit llama-server", "llama.cpp cannot express stages of tensor groups");
+  }
+  std::int32_t on_gpu = 0;
+  std::vector<std::string> shares;
+  for (const StagePlan& stage : plan.stages) {
+    for (const RankPlan& rank : stage.ranks) {
+      if (on_host(rank)) continue;
+      if (stage.ranks.size() == 1) {
+        on_gpu += stage.num_layers;
+        shares.push_back(std::to_string(stage.num_layers));
+      } else {
+        on_gpu = stage.num_layers;
+        shares.push_back(fmt::format("{:.3g}", rank.share));
+      }
+    }
+  }
+  const bool all_on_gpu = !on_host(plan.stages.back().ranks.front());
+  std::string out = fmt::format("CUDA_VISIBLE_DEVICES={} llama-server -m {}", visible_devices(plan),
+                                quoted(model));
+  // One more than the layers: the output matrix.
+  out += fmt::format(" -ngl {}", all_on_gpu ? on_gpu + 1 : on_gpu);
+  const char* mode = shares.size() < 2                  ? "none"
+                     : plan.split == SplitMode::kTensor ? "tensor"
+                                                        : "layer";
+  out += fmt::format(" -sm {}", mode);
+  if (shares.size() > 1) out += " -ts " + joined(shares);
+  // llama-server's -c is shared by all slots.
+  out += fmt::format(" -c {} -np {} -ub {} -fa on", plan.context_tokens * plan.max_sequences,
+                     plan.max_sequences, plan.max_batch_tokens);
+  if (plan.kv.type != ElementType::kF16) {
+    out += fmt::format(" -ctk {0} -ctv {0}", kv_name(plan.kv.type));
+  }
+  return out;
+}
+
+Result<std::string> vllm(const Plan& plan, const std::string& model) {
+  const std::size_t group = plan.stages.front().ranks.size();
+  for (const StagePlan& stage : plan.stages) {
+    if (on_host(stage.ranks.front())) {
+      return unsupported("--emit vllm", "vLLM does not offload layers to the processor this way");
+    }
+    if (stage.ranks.size() != group) {
+      return unsupported("--emit vllm", "vLLM's stages have groups of one size");
+    }
+    for (const RankPlan& rank : stage.ranks) {
+      if (std::abs(rank.share * static_cast<double>(group) - 1) > 0.05) {
+        return unsupported("--emit vllm", "vLLM's ranks have equal shares");
+      }
+    }
+  }
+  return fmt::format(
+      "CUDA_VISIBLE_DEVICES={} vllm serve {} --tensor-parallel-size {} --pipeline-parallel-size {} "
+      "--max-model-len {} --max-num-seqs {}",
+      visible_devices(plan), quoted(model), group, plan.stages.size(), plan.context_tokens,
+      plan.max_sequences);
+}
+
+std::string tandem_command(const Plan& plan, const std::string& model) {
+  std::vector<std::string> devices;
+  std::vector<std::string> shares;
+  std::size_t largest = 0;
+  for (const StagePlan& stage : plan.stages) {
+    largest = std::max(largest, stage.ranks.size());
+    for (const RankPlan& rank : stage.ranks) {
+      devices.push_back(rank.device);
+      shares.push_back(fmt::format("{:.4g}", rank.share * stage.num_layers));
+    }
+  }
+  std::string out = fmt::format("tandem serve -m {} --devices {} --split {}", quoted(model),
+                                joined(devices), name_of(plan.split));
+  if (plan.split == SplitMode::kHybrid) {
+    out += fmt::format(" --tp {} --pp {}", largest, plan.stages.size());
+  }
+  if (devices.size() > 1) out += " -ts " + joined(shares);
+  out += fmt::format(" -c {} -np {} -ub {}", plan.context_tokens, plan.max_sequences,
+                     plan.max_batch_tokens);
+  if (plan.kv.type != ElementType::kF16) {
+    out += fmt::format(" -ctk {0} -ctv {0}", kv_name(plan.kv.type));
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::string> emit_command(const Plan& plan, std::string_view program,
+                                 const std::string& model) {
+  if (plan.stages.empty()) return invalid_argument("a plan without stages");
+  if (program == "llama-server" || program == "llama.cpp") return llama_server(plan, model);
+  if (program == "vllm") return vllm(plan, model);
+  if (program == "tandem") return tandem_command(plan, model);
+  return invalid_argument("unknown program for --emit", "llama-server, vllm or tandem",
+                          std::string(program));
+}
+
+}  // namespace tandem
