@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   tandem::add_tokenize_commands(app, outcome);
   tandem::add_doctor_command(app, outcome);
   tandem::add_plan_command(app, outcome);
+  tandem::add_compare_command(app, outcome);
 
   std::vector<std::string> arguments =
       tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));

@@ -37,6 +37,7 @@ struct PlanOptions {
   std::string output;
   std::string html;
   bool split_by_expert = false;
+  bool offload = false;
   bool json = false;
 };
 
@@ -61,6 +62,7 @@ Result<SearchRequest> search_request_of(const PlanOptions& options) {
                             options.objective);
   }
   request.objective = *objective;
+  request.allow_offload = options.offload;
   request.workload = {options.prompt, options.generate, options.parallel, 0};
   if (options.context_tokens && *options.context_tokens < 0) {
     return invalid_argument("-c must not be negative");
@@ -117,6 +119,7 @@ Json report_json(const PlanReport& report, const ChosenModel& model, const Machi
           {"plans", std::move(plans)},
           {"what_would_help", std::move(help)},
           {"what_would_fit", report.would_fit},
+          {"offload", report.offload ? to_json(*report.offload) : Json(nullptr)},
           {"assumptions", report.assumptions}};
 }
 
@@ -134,8 +137,8 @@ std::vector<std::string> assumptions_of(const Machine& machine, const EngineProf
 Result<PlanReport> make_report(const ChosenModel& model, const Machine& machine,
                                const EngineProfile& engine, const SearchRequest& request) {
   PlanReport report;
-  report.model = fmt::format("{}, {}, {}", model.title, model.spec.file_type,
-                             format_bytes(model.spec.weight_bytes()));
+  report.model = fmt::format("{}{}{}, {}", model.title, model.spec.file_type.empty() ? "" : ", ",
+                             model.spec.file_type, format_bytes(model.spec.weight_bytes()));
   report.machine = describe_machine(machine);
   report.engine = engine.name;
   report.workload = request.workload;
@@ -150,6 +153,7 @@ Result<PlanReport> make_report(const ChosenModel& model, const Machine& machine,
     report.help = what_would_help(model.spec, machine, engine, request, report.plans.front(),
                                   model.alternatives);
   } else {
+    report.offload = offload_plan(model.spec, machine, engine, request);
     report.would_fit = what_would_fit(model.spec, machine, engine, request, model.alternatives);
   }
   report.assumptions = assumptions_of(machine, engine);
@@ -255,6 +259,8 @@ void add_plan_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_option("--pp", options->num_stages, "Pipeline stages")->check(CLI::Range(1, 1024));
   command->add_option("--tensor-split", options->shares, "Shares by hand: 3,1")->delimiter(',');
   command->add_flag("--split-experts", options->split_by_expert, "Whole experts a device");
+  command->add_flag("--offload", options->offload,
+                    "Layers that the GPUs do not hold go to the host's processor");
   command->add_option("--engine", options->engine, "Predict for tandem, llama.cpp, vllm");
   command->add_option("--for", options->objective, "latency|throughput|context|cost");
   command->add_option("--emit", options->emit, "Print the command: llama-server, vllm, tandem");

@@ -66,6 +66,26 @@ const LinkSpec* bridge_for(const Machine& machine) {
   return spec.ok() ? *spec : nullptr;
 }
 
+constexpr int kMostMoreCards = 15;
+
+// The least number of further cards of the first one's kind with which the model fits.
+std::string more_cards(const ModelSpec& spec, Machine machine, const EngineProfile& engine,
+                       const SearchRequest& request) {
+  if (num_gpus(machine) == 0) return "";
+  const auto first = std::find_if(
+      machine.devices.begin(), machine.devices.end(),
+      [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kGpu; });
+  const MachineDevice card = *first;
+  for (int more = 1; more <= kMostMoreCards; ++more) {
+    MachineDevice copy = card;
+    copy.id = fmt::format("more:{}", more);
+    machine.devices.push_back(copy);
+    if (!best_plan(spec, machine, engine, request)) continue;
+    return fmt::format("{} more {}", more, card.name);
+  }
+  return "";
+}
+
 struct Change {
   std::string what;
   Machine machine;
@@ -151,14 +171,24 @@ std::vector<Advice> what_would_help(const ModelSpec& spec, const Machine& machin
   std::vector<Change> changes = hardware_changes(machine);
   add_power_change(machine, changes);
   for (const Change& change : changes) consider(change.what, spec, change.machine, request);
+  int smaller = 0;
   for (const Alternative& alternative : alternatives) {
     if (alternative.spec.weight_bytes() >= spec.weight_bytes()) continue;
+    if (++smaller > 2) break;  // further ones lose too much to be advice
     consider("quantisation " + alternative.name + " (less exact)", alternative.spec, machine,
              request);
   }
   std::stable_sort(advice.begin(), advice.end(),
                    [](const Advice& a, const Advice& b) { return a.gain > b.gain; });
   return advice;
+}
+
+std::optional<Plan> offload_plan(const ModelSpec& spec, const Machine& machine,
+                                 const EngineProfile& engine, const SearchRequest& request) {
+  if (num_gpus(machine) == 0 || num_gpus(machine) == machine.devices.size()) return std::nullopt;
+  SearchRequest changed = request;
+  changed.allow_offload = true;
+  return best_plan(spec, machine, engine, changed);
 }
 
 std::vector<std::string> what_would_fit(const ModelSpec& spec, const Machine& machine,
@@ -188,6 +218,14 @@ std::vector<std::string> what_would_fit(const ModelSpec& spec, const Machine& ma
     if (!best_plan(alternative.spec, machine, engine, request)) continue;
     ways.push_back("quantisation " + alternative.name);
     break;
+  }
+  if (const auto plan = offload_plan(spec, machine, engine, request);
+      plan && !plan->notes.empty()) {
+    ways.push_back(fmt::format("{}: {:.1f} tokens/s predicted (--offload)", plan->notes.front(),
+                               plan->predicted->decode_tokens_per_s));
+  }
+  if (const std::string more = more_cards(spec, machine, engine, request); !more.empty()) {
+    ways.push_back(more);
   }
   changed = request;
   if (request.plan.split || request.plan.group_size || request.plan.num_stages) {

@@ -29,8 +29,14 @@ std::vector<Advice> what_would_help(const ModelSpec& spec, const Machine& machin
                                     const Plan& recommended,
                                     const std::vector<Alternative>& alternatives);
 
+// The plan with layers on the host's processor, where the machine has one and GPUs alone do not
+// hold the model.
+std::optional<Plan> offload_plan(const ModelSpec& spec, const Machine& machine,
+                                 const EngineProfile& engine, const SearchRequest& request);
+
 // What would make a model fit that does not: less context, a smaller cache type, other
-// quantisations, a second set of the same cards; each tried. Empty: none of them would.
+// quantisations, layers on the processor, more of the same cards, another split; each tried.
+// Empty: none of them would.
 std::vector<std::string> what_would_fit(const ModelSpec& spec, const Machine& machine,
                                         const EngineProfile& engine, const SearchRequest& request,
                                         const std::vector<Alternative>& alternatives);

@@ -95,11 +95,16 @@ std::vector<std::vector<std::size_t>> group_sizes_of(std::size_t count,
   return out;
 }
 
-bool allowed(const std::vector<std::size_t>& sizes, const PlanRequest& request) {
+bool allowed(const std::vector<std::size_t>& sizes, const SearchRequest& search,
+             std::size_t num_devices) {
+  const PlanRequest& request = search.plan;
   const bool grouped = *std::max_element(sizes.begin(), sizes.end()) > 1;
   const SplitMode mode = sizes.size() == 1 ? (grouped ? SplitMode::kTensor : SplitMode::kNone)
                                            : (grouped ? SplitMode::kHybrid : SplitMode::kLayer);
-  if (request.split && *request.split != mode) return false;
+  if (search.layer_only && grouped) return false;
+  // On a single device every split comes to the same.
+  const bool alone = num_devices == 1 && request.split != SplitMode::kHybrid;
+  if (request.split && *request.split != mode && !alone) return false;
   return !request.num_stages || static_cast<std::size_t>(*request.num_stages) == sizes.size();
 }
 
@@ -285,7 +290,7 @@ std::vector<Grouping> groupings_of(const Bench& bench, const std::vector<double>
   std::set<std::vector<int>> seen;
   for (const auto& subset : subsets_of(by_speed, by_size, request.use_all_devices)) {
     for (const auto& sizes : group_sizes_of(subset.size(), request)) {
-      if (!allowed(sizes, request.plan)) continue;
+      if (!allowed(sizes, request, devices.size())) continue;
       Grouping grouping;
       std::vector<int> key;
       std::size_t next = 0;

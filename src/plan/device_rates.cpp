@@ -16,7 +16,7 @@ namespace {
 constexpr double kCoreBandwidth = 8e9;
 constexpr double kSocketBandwidth = 60e9;
 constexpr double kCoreMatrixOps = 150e9;
-constexpr double kCoreScalarOps = 50e9;
+constexpr double kCoreScalarOps = 200e9;
 constexpr double kCoreWatts = 8;
 
 std::string squeezed(std::string_view text) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct PlanReport {
   std::vector<Plan> plans;  // the first is recommended where it fits
   std::vector<Advice> help;
   std::vector<std::string> would_fit;
+  std::optional<Plan> offload;  // where nothing fits: with layers on the processor
   std::vector<std::string> assumptions;
 };
 

@@ -23,7 +23,8 @@ struct SearchRequest {
   Objective objective = Objective::kLatency;
   Workload workload;
   bool use_all_devices = false;  // only divisions over every device
-  bool allow_offload = true;     // layers on the host's processor where GPUs alone do not hold all
+  bool allow_offload = false;    // layers on the host's processor where GPUs alone do not hold all
+  bool layer_only = false;       // no tensor groups
   std::size_t max_plans = 8;
 };
 

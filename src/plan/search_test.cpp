@@ -52,7 +52,10 @@ TEST(Search, SeventyBillionOnTwo3090) {
 
 TEST(Search, OneCardThatDoesNotHoldTheModelOffloads) {
   const auto model = plannable_model("llama-3-70b", "q4_k_m");
-  const auto result = must_search(model->spec, machine({"1x RTX 4090"}), {});
+  EXPECT_FALSE(must_search(model->spec, machine({"1x RTX 4090"}), {}).plans.front().fits);
+  SearchRequest request;
+  request.allow_offload = true;
+  const auto result = must_search(model->spec, machine({"1x RTX 4090"}), request);
   const Plan& best = result.plans.front();
   ASSERT_TRUE(best.fits) << best.why_not;
   EXPECT_EQ(best.stages.back().ranks[0].device, "cpu");
