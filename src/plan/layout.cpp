@@ -93,7 +93,8 @@ Status check_request(const ModelSpec& spec, const LayoutRequest& request) {
     if (!(sum > 0) || !std::isfinite(sum))
       return invalid_argument("the shares of a stage's devices sum to nothing finite above zero");
   }
-  if (request.max_batch_tokens < 1 || request.max_sequences < 1 || request.context_tokens < 1) {
+  if (request.max_batch_tokens < 1 || request.micro_batch_tokens < 1 || request.max_sequences < 1 ||
+      request.context_tokens < 1) {
     return invalid_argument("context, sequences and batch size must be at least 1");
   }
   if (request.kv_block_tokens < 1) return invalid_argument("KV blocks need at least one token");
@@ -156,6 +157,11 @@ std::int32_t output_rows_of(const LayoutRequest& request) {
   return std::max(request.max_sequences, request.max_output_rows);
 }
 
+std::int32_t micro_batch_of(const LayoutRequest& request) {
+  if (request.stages.size() < 2) return request.max_batch_tokens;
+  return std::min(request.micro_batch_tokens, request.max_batch_tokens);
+}
+
 RankPlan plan_rank(const ModelSpec& spec, const LayoutRequest& request, const KvPlan& kv,
                    const LayoutDevice& device, double share, const RankShard& shard) {
   RankPlan rank;
@@ -165,7 +171,7 @@ RankPlan plan_rank(const ModelSpec& spec, const LayoutRequest& request, const Kv
   rank.weights_bytes = weight_bytes_of(spec, shard);
   rank.kv_bytes = kv_bytes_per_token(spec, shard, kv.type) * kv.num_blocks * kv.block_tokens;
   rank.compute_bytes =
-      compute_bytes_of(spec, shard, request.max_batch_tokens, output_rows_of(request));
+      compute_bytes_of(spec, shard, micro_batch_of(request), output_rows_of(request));
   rank.capacity_bytes = device.capacity_bytes;
   return rank;
 }
@@ -228,6 +234,7 @@ Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
       request.max_sequences);
   plan.max_sequences = request.max_sequences;
   plan.max_batch_tokens = request.max_batch_tokens;
+  plan.micro_batch_tokens = micro_batch_of(request);
   plan.max_output_rows = output_rows_of(request);
   plan.context_tokens = request.context_tokens;
   plan.split_by_expert = request.split_by_expert && spec.feed_forward.num_experts > 0;

@@ -25,7 +25,8 @@ struct LayoutRequest {
   std::int64_t context_tokens = 4096;  // of one sequence
   std::int32_t max_sequences = 1;
   std::int32_t max_batch_tokens = 512;
-  std::int32_t max_output_rows = 0;  // of logits in one step; 0: max_sequences
+  std::int32_t micro_batch_tokens = 128;  // where there are several stages
+  std::int32_t max_output_rows = 0;       // of logits in one step; 0: max_sequences
   ElementType kv_type = ElementType::kF16;
   std::int32_t kv_block_tokens = 32;
   bool split_by_expert = false;

@@ -100,7 +100,7 @@ Status validate(const Plan& plan, const ModelSpec& spec) {
                      std::to_string(next_layer));
   }
   if (plan.kv.num_blocks < 1 || plan.kv.block_tokens < 1 || plan.max_batch_tokens < 1 ||
-      plan.max_sequences < 1) {
+      plan.micro_batch_tokens < 1 || plan.max_sequences < 1) {
     return malformed("plan", "KV blocks, batch tokens and sequences must be at least 1");
   }
   return {};

@@ -82,7 +82,10 @@ struct Plan {
   std::vector<StagePlan> stages;
   KvPlan kv;
   std::int32_t max_sequences = 1;       // at once in one step
-  std::int32_t max_batch_tokens = 512;  // in one step: sizes the compute buffers
+  std::int32_t max_batch_tokens = 512;  // in one step
+  // Most tokens that a rank takes at once, which sizes its compute buffers: steps are cut into such
+  // micro-batches, so that all stages have work. max_batch_tokens where there is one stage.
+  std::int32_t micro_batch_tokens = 512;
   // Rows of logits in one step: at least max_sequences, more where all positions are wanted
   // (perplexity).
   std::int32_t max_output_rows = 1;

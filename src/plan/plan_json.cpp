@@ -137,6 +137,8 @@ class PlanReader {
         required<std::int32_t>(reader, "max_sequences", 1, std::int32_t{kMaxCount});
     plan_.max_batch_tokens =
         required<std::int32_t>(reader, "max_batch_tokens", 1, std::int32_t{kMaxCount});
+    plan_.micro_batch_tokens =
+        required<std::int32_t>(reader, "micro_batch_tokens", 1, plan_.max_batch_tokens);
     plan_.max_output_rows =
         required<std::int32_t>(reader, "max_output_rows", 1, std::int32_t{kMaxCount});
     plan_.context_tokens = required<std::int64_t>(reader, "context_tokens", 1, kMaxContextTokens);
@@ -308,6 +310,7 @@ Json to_json(const Plan& plan) {
             {"num_blocks", plan.kv.num_blocks}}},
           {"max_sequences", plan.max_sequences},
           {"max_batch_tokens", plan.max_batch_tokens},
+          {"micro_batch_tokens", plan.micro_batch_tokens},
           {"max_output_rows", plan.max_output_rows},
           {"context_tokens", plan.context_tokens},
           {"split_by_expert", plan.split_by_expert},

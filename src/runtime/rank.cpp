@@ -11,6 +11,9 @@ double seconds_of(std::int64_t nanoseconds) {
   return static_cast<double>(nanoseconds) * 1e-9;
 }
 
+// Between releases of the embedding's pages: up to 8 MiB of them are resident.
+constexpr std::int64_t kEmbeddedTokensKept = 128;
+
 CommStats operator-(const CommStats& now, const CommStats& before) {
   CommStats delta;
   delta.wait_seconds = now.wait_seconds - before.wait_seconds;
@@ -33,7 +36,7 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   const LoadRequest request{*seat_.spec, *seat_.file, shard, seat_.context_tokens, on_bytes};
   TANDEM_TRY(DecoderParameters parameters, load_parameters(request, device, *stream_));
   const ActivationSizes sizes =
-      activation_sizes_of(*seat_.spec, shard, seat_.max_batch_tokens, seat_.max_output_rows);
+      activation_sizes_of(*seat_.spec, shard, seat_.max_tokens, seat_.max_output_rows);
   TANDEM_TRY(Activations activations, Activations::create(device, *stream_, sizes));
   const KvCache::Geometry geometry{seat_.kv.type, seat_.kv.num_blocks, seat_.kv.block_tokens};
   TANDEM_TRY(KvCache cache, KvCache::create(device, *seat_.spec, shard, geometry));
@@ -42,6 +45,8 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   const std::string name = tensor_name(TensorRole::kTokenEmbedding, -1);
   const GgufTensor* embedding = seat_.file->find_tensor(name);
   embedding_ = {embedding->type, embedding->data};
+  // Reading one row maps its neighbours again: what loading has left behind goes now.
+  for (const GgufTensor& tensor : seat_.file->tensors()) seat_.file->release_pages(tensor.data);
   return {};
 }
 
@@ -72,9 +77,18 @@ Status Rank::execute(const MicroStep& step, std::int64_t deadline_us) {
 Status Rank::enter() {
   if (seat_.from_previous == nullptr) {
     decoder_->embed(*stream_, embedding_);
+    release_embedding();
     return {};
   }
   return seat_.from_previous->receive(*stream_, seat_.group->rank(), decoder_->hidden());
+}
+
+// A row that is read maps the 64 KiB around it; a long prompt would make the whole table resident.
+void Rank::release_embedding() {
+  embedded_tokens_ += decoder_->hidden().rows;
+  if (embedded_tokens_ < kEmbeddedTokensKept) return;
+  embedded_tokens_ = 0;
+  seat_.file->release_pages(embedding_.rows);
 }
 
 // The stage's result: to the next stage, or this rank's columns of the logits to the host.

@@ -23,7 +23,7 @@ struct RankSeat {
   RankPlan plan;
   KvPlan kv;
   std::int32_t stage = 0;
-  std::int32_t max_batch_tokens = 0;
+  std::int32_t max_tokens = 0;  // of one micro-batch
   std::int32_t max_output_rows = 0;
   std::int64_t context_tokens = 0;
   std::unique_ptr<Device> device;
@@ -54,13 +54,15 @@ class Rank {
   Status execute(const MicroStep& step, std::int64_t deadline_us);
   Status enter();
   Status leave(const MicroStep& step);
+  void release_embedding();
   void add_times(double step_seconds, double output_seconds, std::int64_t idle_ns);
 
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
   std::optional<Decoder> decoder_;
   EmbeddingTable embedding_;
-  double output_seconds_ = 0;  // of the current step
+  std::int64_t embedded_tokens_ = 0;  // since the table's pages were released
+  double output_seconds_ = 0;         // of the current step
 
   mutable std::mutex times_mutex_;
   RankTimes times_;

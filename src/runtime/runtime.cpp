@@ -83,7 +83,7 @@ class ThreadedRuntime : public Runtime {
 
 void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
                                  std::vector<std::unique_ptr<Device>> devices) {
-  const std::int64_t message_bytes = std::int64_t{plan_.max_batch_tokens} * spec_.hidden_size *
+  const std::int64_t message_bytes = std::int64_t{plan_.micro_batch_tokens} * spec_.hidden_size *
                                      static_cast<std::int64_t>(sizeof(float));
   std::size_t next_device = 0;
   std::shared_ptr<StageLink> from_previous;
@@ -113,7 +113,7 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.plan = stage.ranks[r];
       seat.kv = plan_.kv;
       seat.stage = static_cast<std::int32_t>(s);
-      seat.max_batch_tokens = plan_.max_batch_tokens;
+      seat.max_tokens = plan_.micro_batch_tokens;
       seat.max_output_rows = plan_.max_output_rows;
       seat.context_tokens = plan_.context_tokens;
       seat.device = std::move(devices[next_device]);
@@ -192,9 +192,9 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
   if (!fault.empty()) return Error{ErrorCode::kInternal, fault, "step batch", {}, {}};
 
   std::vector<std::shared_ptr<const StepBatch>> pieces;
-  const bool cut = plan_.stages.size() > 1 && batch->num_tokens() > options_.micro_batch_tokens;
+  const bool cut = batch->num_tokens() > plan_.micro_batch_tokens;
   if (cut) {
-    for (StepBatch& piece : split_batch(*batch, options_.micro_batch_tokens)) {
+    for (StepBatch& piece : split_batch(*batch, plan_.micro_batch_tokens)) {
       pieces.push_back(std::make_shared<const StepBatch>(std::move(piece)));
     }
   } else {

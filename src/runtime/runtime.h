@@ -53,8 +53,6 @@ struct RankMemory {
 
 struct RuntimeOptions {
   std::int64_t deadline_us = 30'000'000;  // of any wait between ranks
-  // Prefill of this many tokens and more is cut into micro-batches where there are stages.
-  std::int32_t micro_batch_tokens = 128;
   ReduceAlgorithm reduce_algorithm = ReduceAlgorithm::kAuto;
   // Called while weights load, from several threads: bytes done of all.
   std::function<void(std::int64_t done_bytes, std::int64_t total_bytes)> on_load_progress;

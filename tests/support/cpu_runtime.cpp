@@ -14,6 +14,7 @@ Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const
   request.context_tokens = 256;
   request.max_sequences = 4;
   request.max_batch_tokens = run.max_batch_tokens;
+  request.micro_batch_tokens = run.micro_batch_tokens;
   request.max_output_rows = 16;
   request.kv_block_tokens = 16;
   request.kv_type = run.kv_type;
@@ -37,8 +38,7 @@ Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const
     request.stages.push_back(std::move(group));
   }
   TANDEM_TRY(Plan plan, lay_out(model.spec, request));
-  RuntimeOptions options;
-  options.micro_batch_tokens = run.micro_batch_tokens;
+  const RuntimeOptions options;
   return Runtime::create(std::move(plan), model.spec, model.file, std::move(devices), options);
 }
 
