@@ -8,6 +8,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 using NoContent = ChatCapabilities::NoContent;
 
+std::string dumped(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 // The text of a content that is a string, null or a list of text parts.
 Result<Json> flattened(const Json& content, std::size_t index) {
   if (!content.is_array()) return content;
@@ -31,7 +35,7 @@ void convert_arguments(Json& call, bool as_text) {
   if (!function.is_object() || !function.contains("arguments")) return;
   Json& arguments = function["arguments"];
   if (as_text && !arguments.is_string()) {
-    arguments = arguments.dump(-1, ' ', false, Json::error_handler_t::replace);
+    arguments = dumped(arguments);
   } else if (!as_text && arguments.is_string()) {
     // Depth-limited: parsing hostile nesting into a tree costs stack when it is copied.
     const auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth < 100; };
@@ -69,6 +73,74 @@ Status adapt_message(Json& message, std::size_t index, const ChatCapabilities& c
     message["content"] = capabilities.no_content == NoContent::kNull ? Json(nullptr) : Json("");
   }
   return {};
+}
+
+// For templates that do not show tools: Hermes's way of asking for calls, which many models have
+// seen (see ToolCallFormat::kHermes).
+void describe_tools(Json& messages, const Json& tools) {
+  std::string text =
+      "You may call one or more functions to assist with the user query. The functions are given "
+      "as JSON, one a line, within <tools></tools>:\n<tools>\n";
+  for (const Json& tool : tools) text += dumped(tool) + "\n";
+  text +=
+      "</tools>\n\nFor each call, answer with a JSON object of the function's name and arguments "
+      "within <tool_call></tool_call>:\n<tool_call>\n{\"name\": <function name>, \"arguments\": "
+      "<arguments as an object>}\n</tool_call>";
+  const bool has_system =
+      !messages.empty() && messages[0]["role"] == "system" && messages[0]["content"].is_string();
+  if (has_system) {
+    messages[0]["content"] = messages[0]["content"].get_ref<const std::string&>() + "\n\n" + text;
+  } else {
+    messages.insert(messages.begin(), Json{{"role", "system"}, {"content", text}});
+  }
+}
+
+// For templates that do not show calls.
+void write_out_calls(Json& messages) {
+  for (Json& message : messages) {
+    if (!message.contains("tool_calls")) continue;
+    std::string text;
+    if (message.contains("content") && message["content"].is_string()) text = message["content"];
+    for (Json& call : message["tool_calls"]) {
+      convert_arguments(call, false);
+      const Json& function =
+          call.is_object() && call.contains("function") ? call["function"] : call;
+      const auto get = [&function](const char* key) {
+        return function.is_object() && function.contains(key) ? function[key] : Json();
+      };
+      const Json written = {{"name", get("name")}, {"arguments", get("arguments")}};
+      text +=
+          (text.empty() ? "<tool_call>\n" : "\n<tool_call>\n") + dumped(written) + "\n</tool_call>";
+    }
+    message.erase("tool_calls");
+    message["content"] = text;
+  }
+}
+
+// For templates that do not show what tools gave back: the user says it, all results in a row at
+// once, since some templates want user and assistant to take turns.
+void write_out_results(Json& messages) {
+  Json others = Json::array();
+  bool after_result = false;
+  for (Json& message : messages) {
+    const bool is_result = message["role"] == "tool";
+    if (is_result) {
+      const Json& content = message["content"];
+      std::string text = dumped(content);
+      if (content.is_string()) text = content.get<std::string>();
+      text = "<tool_response>\n" + text + "\n</tool_response>";
+      if (after_result) {
+        others.back()["content"] =
+            others.back()["content"].get_ref<const std::string&>() + "\n" + text;
+      } else {
+        others.push_back({{"role", "user"}, {"content", text}});
+      }
+    } else {
+      others.push_back(std::move(message));
+    }
+    after_result = is_result;
+  }
+  messages = std::move(others);
 }
 
 // For templates without a system role: its text goes before the first user's.
@@ -186,12 +258,18 @@ ChatCapabilities probe_capabilities(const ChatTemplate& chat_template) {
   return capabilities;
 }
 
-Result<Json> adapt_messages(const Json& messages, const ChatCapabilities& capabilities) {
+Result<Json> adapt_messages(const Json& messages, const Json* tools,
+                            const ChatCapabilities& capabilities) {
   if (!messages.is_array()) return invalid_argument("messages", "an array");
   Json adapted = messages;
   for (std::size_t i = 0; i < adapted.size(); ++i) {
     TANDEM_TRY_STATUS(adapt_message(adapted[i], i, capabilities));
   }
+  const bool has_tools = tools && tools->is_array() && !tools->empty();
+  const bool tools_as_text = has_tools && !capabilities.tools;
+  if (tools_as_text || !capabilities.tool_calls) write_out_calls(adapted);
+  if (tools_as_text || !capabilities.tool_results) write_out_results(adapted);
+  if (tools_as_text) describe_tools(adapted, *tools);
   if (!capabilities.system_role) join_system_messages(adapted);
   return adapted;
 }

@@ -8,8 +8,9 @@
 namespace tandem {
 
 // OpenAI's messages in the form that a template of these capabilities understands; see
-// ChatTemplate::render. Errors: kInvalidArgument that names the message.
+// ChatTemplate::render. tools: null or an array. Errors: kInvalidArgument that names the message.
 Result<nlohmann::ordered_json> adapt_messages(const nlohmann::ordered_json& messages,
+                                              const nlohmann::ordered_json* tools,
                                               const ChatCapabilities& capabilities);
 
 // Finds a template's capabilities; `render` shows one request to it.

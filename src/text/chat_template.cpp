@@ -120,10 +120,14 @@ Result<std::string> ChatTemplate::render_exactly(const ChatRequest& request) con
   return text;
 }
 
+ToolCallFormat ChatTemplate::tool_call_format() const {
+  return capabilities_.tools ? detect_tool_call_format(source_) : ToolCallFormat::kHermes;
+}
+
 Result<std::string> ChatTemplate::render(const ChatRequest& request) const {
   if (!request.messages) return invalid_argument("messages must be an array");
   TANDEM_TRY(const nlohmann::ordered_json messages,
-             adapt_messages(*request.messages, capabilities_));
+             adapt_messages(*request.messages, request.tools, capabilities_));
   ChatRequest adapted = request;
   adapted.messages = &messages;
   const auto no_tools = nlohmann::ordered_json::array();

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "text/jinja/budget.h"
+#include "text/tool_calls/tool_call_format.h"
 
 namespace tandem {
 
@@ -67,11 +68,14 @@ class ChatTemplate {
 
   // The same after the messages were put in the form that this template understands: system
   // message joined to the first user's where there is no system role, lists of text parts to one
-  // text, arguments of calls to objects or text, developer to system. Names that firefunction-like
-  // templates expect (functions: the tools' JSON, datetime) are defined where the template uses
-  // both. Errors: also a message that is no object or has no role.
+  // text, arguments of calls to objects or text, developer to system. Tools, calls and results that
+  // the template does not show are written out as text, in the way of ToolCallFormat::kHermes.
+  // Names that firefunction-like templates expect (functions: the tools' JSON, datetime) are
+  // defined where the template uses both. Errors: also a message that is no object or has no role.
   Result<std::string> render(const ChatRequest& request) const;
 
+  // How the model will write its calls, having read what render() gives it.
+  ToolCallFormat tool_call_format() const;
   const ChatCapabilities& capabilities() const { return capabilities_; }
   // The template's text, and whether it is the fallback.
   const std::string& source() const { return source_; }

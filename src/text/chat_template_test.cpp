@@ -104,9 +104,9 @@ TEST(ChatTemplateTest, AdaptsToolConversationsToEveryTemplate) {
     const auto file = entry.path().filename().string();
     const ChatTemplate chat_template = shared(file);
     const auto text = chat_template.render({&messages, &tools, nullptr, true, kNow});
-    const bool calls = chat_template.capabilities().tool_calls;
-    if (!calls) continue;
     ASSERT_TRUE(text.ok()) << file << ": " << text.error().to_string();
+    EXPECT_NE(text->find("get_weather"), std::string::npos) << file << "\n" << *text;
+    EXPECT_NE(text->find("rain"), std::string::npos) << file << "\n" << *text;
     EXPECT_NE(text->find("Oslo\""), std::string::npos) << file << "\n" << *text;
     EXPECT_EQ(text->find("\\\"Oslo"), std::string::npos) << file << ": escaped twice\n" << *text;
     EXPECT_EQ(text->find("None"), std::string::npos) << file << "\n" << *text;
@@ -149,6 +149,25 @@ TEST(ChatTemplateTest, ProbesCapabilities) {
   const auto mistral = shared("mistralai-Mistral-Nemo-Instruct-2407.jinja").capabilities();
   EXPECT_TRUE(mistral.tools && mistral.tool_calls && mistral.tool_results &&
               !mistral.generation_prompt);
+}
+
+TEST(ChatTemplateTest, WritesOutToolsThatATemplateDoesNotShow) {
+  const ChatTemplate chatml = made(ChatTemplate::kChatMl);
+  EXPECT_EQ(chatml.tool_call_format(), ToolCallFormat::kHermes);
+  const Json tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  const Json messages = Json::parse(R"([{"role": "user", "content": "Go"},
+    {"role": "assistant", "content": "Yes", "tool_calls": [{"function": {"name": "f", "arguments": "{\"x\": 1}"}}]},
+    {"role": "tool", "content": "one"}, {"role": "tool", "content": "two"}])");
+  const std::string text = *chatml.render({&messages, &tools});
+  const std::size_t turn = text.find("<|im_start|>user");
+  EXPECT_NE(text.substr(0, turn).find("\n" + tools[0].dump() + "\n</tools>"), std::string::npos)
+      << text;
+  EXPECT_EQ(
+      text.substr(turn),
+      "<|im_start|>user\nGo<|im_end|>\n<|im_start|>assistant\nYes\n<tool_call>\n"
+      "{\"name\":\"f\",\"arguments\":{\"x\":1}}\n</tool_call><|im_end|>\n<|im_start|>user\n"
+      "<tool_response>\none\n</tool_response>\n<tool_response>\ntwo\n</tool_response><|im_end|>\n"
+      "<|im_start|>assistant\n");
 }
 
 TEST(ChatTemplateTest, FallbackIsChatMl) {
