@@ -56,7 +56,6 @@ Status Rank::run(StepQueue& queue, std::int64_t deadline_us) {
     const auto step = queue.take(index, idle_ns);
     if (!step) return {};
     const std::int64_t began = monotonic_ns();
-    seat_.group->begin_step();
     output_seconds_ = 0;
     TANDEM_TRY_STATUS(execute(*step, deadline_us));
     add_times(seconds_of(monotonic_ns() - began), output_seconds_, idle_ns);
@@ -68,6 +67,7 @@ Status Rank::run(StepQueue& queue, std::int64_t deadline_us) {
 Status Rank::execute(const MicroStep& step, std::int64_t deadline_us) {
   decoder_->begin(*stream_, *step.batch);
   TANDEM_TRY_STATUS(enter());
+  seat_.group->begin_step();  // waiting for the stage before is no arithmetic of this rank
   TANDEM_TRY_STATUS(decoder_->run_layers(*stream_, *seat_.group));
   TANDEM_TRY_STATUS(leave(step));
   return stream_->synchronize(deadline_us);

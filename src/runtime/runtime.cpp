@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "gguf/gguf_file.h"
 #include "runtime/micro_batch.h"
 #include "runtime/rank.h"
@@ -226,7 +227,8 @@ Status ThreadedRuntime::await(PendingStep& step) {
     const std::uint64_t now = num_signs();
     if (now == seen) {
       fail({ErrorCode::kDeadline, "no device has made progress", "step",
-            fmt::format("progress within {} s", options_.deadline_us / 1'000'000), "none"});
+            "progress within " + format_seconds(1e-6 * static_cast<double>(options_.deadline_us)),
+            "none"});
       return failure();
     }
     seen = now;
