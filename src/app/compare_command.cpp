@@ -68,7 +68,8 @@ void add_compare_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_option("machines", request.configurations, "\"1x RTX 4090\" \"2x RTX 3090\" ...")
       ->required();
   command->add_option("--link", request.link, "Between all GPUs: pcie4x16, nvlink3, ...");
-  command->add_option("--price", options->prices, "A card's price: \"RTX 3090=750\"");
+  command->add_option("--price", options->prices, "A card's price: \"RTX 3090=750\"")
+      ->allow_extra_args(false);
   command->add_option("--electricity", request.electricity_per_kwh, "Dollars a kWh");
   command->add_option("--hours-per-day", request.hours_per_day, "At work");
   command->add_option("--years", request.years, "Until the cards are written off");

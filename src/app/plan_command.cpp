@@ -237,7 +237,8 @@ void add_plan_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_option("-m", options->model.path, "GGUF file");
   command->add_option("--model", options->model.name, "A known model: llama-3-70b");
   command->add_option("--quant", options->model.quant, "Its quantisation: q4_k_m");
-  command->add_option("--gpu", options->machine.gpus, "\"2x RTX 3090\"; may be given often");
+  command->add_option("--gpu", options->machine.gpus, "\"2x RTX 3090\"; may be given often")
+      ->allow_extra_args(false);
   command->add_option("--link", options->machine.link, "Between all GPUs: pcie4x16, nvlink3, ...");
   command->add_option("--machine", options->machine.path, "A machine as JSON");
   command->add_option("--devices,--device", options->machine.devices, "Of this computer");

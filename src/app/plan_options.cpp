@@ -28,8 +28,8 @@ Status check_machine(const Machine& machine) {
       return malformed("machine: " + device.id, "memory_bytes must be above 0", {},
                        std::to_string(*device.memory_bytes));
     }
-    if (device.bandwidth_gbps && !(*device.bandwidth_gbps > 0)) {
-      return malformed("machine: " + device.id, "bandwidth_gbps must be above 0");
+    if (device.bandwidth_gbps && !(*device.bandwidth_gbps > 0 && *device.bandwidth_gbps < 1e6)) {
+      return malformed("machine: " + device.id, "bandwidth_gbps must lie above 0 and below 1e6");
     }
     if (device.power_limit_w && !(*device.power_limit_w > 0)) {
       return malformed("machine: " + device.id, "power_limit_w must be above 0");
@@ -38,7 +38,7 @@ Status check_machine(const Machine& machine) {
   for (const Link& link : machine.links) {
     if (link.a == link.b)
       return malformed("machine: link", "a device linked to itself", {}, link.a);
-    if ((link.bandwidth_gbps && !(*link.bandwidth_gbps > 0)) ||
+    if ((link.bandwidth_gbps && !(*link.bandwidth_gbps > 0 && *link.bandwidth_gbps < 1e6)) ||
         (link.latency_us && !(*link.latency_us >= 0))) {
       return malformed("machine: link " + link.a + " - " + link.b,
                        "bandwidth_gbps must be above 0 and latency_us not below");

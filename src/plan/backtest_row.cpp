@@ -266,6 +266,13 @@ void predict_case(const CsvRow& row, const Case& test, BacktestRow& out) {
   if (out.measured_decode) {
     const TimeEstimate estimate = estimate_time(costs, test.sketch, *bench, decode);
     out.predicted_decode = estimate.decode_tokens_per_s(decode.concurrency);
+    if (decode.concurrency > 1) {
+      // Servers' aggregate figures count the prompts' time too.
+      const double sequences = decode.concurrency;
+      const double generating = static_cast<double>(generated) * estimate.decode_step_s;
+      out.predicted_decode = sequences * static_cast<double>(generated) /
+                             (sequences * estimate.prefill_s + generating);
+    }
     out.low = *out.predicted_decode * test.engine->typical_low;
     out.high = *out.predicted_decode * test.engine->typical_high;
   }

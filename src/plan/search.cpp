@@ -110,12 +110,15 @@ class Search {
     const TimeEstimate estimate = estimate_time(costs_, sketch, bench_, request_.workload);
     const double generated = static_cast<double>(request_.workload.generated_tokens);
     const double sequences = request_.workload.concurrency;
-    const double latency = estimate.prefill_s + generated * estimate.decode_step_s;
+    std::size_t ranks = 0;
+    for (const StageSketch& stage : sketch) ranks += stage.devices.size();
+    const double charge = division_charge(ranks, mode_of(sketch) == SplitMode::kHybrid);
+    const double latency = charge * (estimate.prefill_s + generated * estimate.decode_step_s);
     switch (request_.objective) {
       case Objective::kLatency:
         return latency;
       case Objective::kThroughput:
-        return (sequences * estimate.prefill_s + generated * estimate.decode_step_s) /
+        return charge * (sequences * estimate.prefill_s + generated * estimate.decode_step_s) /
                (sequences * std::max(1.0, generated));
       case Objective::kContext:
         return -room_for_context(sketch) * 1e3 + latency * 1e-3;
@@ -292,6 +295,10 @@ std::optional<Objective> objective_named(std::string_view name) {
   if (name == "context") return Objective::kContext;
   if (name == "cost") return Objective::kCost;
   return std::nullopt;
+}
+
+double division_charge(std::size_t num_ranks, bool hybrid) {
+  return std::pow(1.01, static_cast<double>(num_ranks) - (hybrid ? 0.0 : 1.0));
 }
 
 Result<SearchResult> search_plans(const ModelSpec& spec, const Machine& machine,

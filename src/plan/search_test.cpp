@@ -34,8 +34,11 @@ SearchResult must_search(const ModelSpec& spec, const Machine& on, const SearchR
 }
 
 double value_of(const Plan& plan, const Workload& workload) {
-  return static_cast<double>(workload.prompt_tokens) / plan.predicted->prefill_tokens_per_s +
-         static_cast<double>(workload.generated_tokens) / plan.predicted->decode_tokens_per_s;
+  const double seconds =
+      static_cast<double>(workload.prompt_tokens) / plan.predicted->prefill_tokens_per_s +
+      static_cast<double>(workload.generated_tokens) / plan.predicted->decode_tokens_per_s;
+  return seconds * division_charge(static_cast<std::size_t>(plan.num_ranks()),
+                                   plan.split == SplitMode::kHybrid);
 }
 
 TEST(Search, SeventyBillionOnTwo3090) {
@@ -157,8 +160,13 @@ double brute_force(const ModelSpec& spec, const Machine& on, const SearchRequest
     }
     if (!lay_out(spec, layout)->fits) return;
     const TimeEstimate time = estimate_time(costs, sketch, bench, request.workload);
-    best = std::min(best, time.prefill_s + static_cast<double>(request.workload.generated_tokens) *
-                                               time.decode_step_s);
+    std::size_t ranks = 0;
+    for (const StageSketch& stage : sketch) ranks += stage.devices.size();
+    const bool hybrid = sketch.size() > 1 && ranks > sketch.size();
+    best = std::min(
+        best, division_charge(ranks, hybrid) *
+                  (time.prefill_s +
+                   static_cast<double>(request.workload.generated_tokens) * time.decode_step_s));
   };
   const std::function<void(Sketch, std::size_t, std::int32_t)> give_layers =
       [&](Sketch sketch, std::size_t stage, std::int32_t first) {
