@@ -32,7 +32,10 @@ void tile_rows(const FloatTile& tile, std::int64_t first_row) {
     __m512i weights[kGroups];
 #pragma GCC unroll 4
     for (int g = 0; g < kGroups; ++g) {
-      weights[g] = _mm512_loadu_si512(tile.groups + g * tile.group_bytes + column * 2 * kGroupRows);
+      const std::byte* at = tile.groups + g * tile.group_bytes + column * 2 * kGroupRows;
+      // See float_tile_avx512.cpp.
+      if constexpr (kRows <= 3) asm volatile("prefetcht0 %0" : : "m"(*(at + 2048)));
+      weights[g] = _mm512_loadu_si512(at);
     }
 #pragma GCC unroll 6
     for (int i = 0; i < kRows; ++i) {

@@ -300,6 +300,12 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
         rounded.unpack(weight.type(), at + g * group_bytes, tile.num_blocks,
                        mine.panel[static_cast<std::size_t>(g)]);
       }
+      const bool last_panel = p + 1 == panels.last;
+      tile.next = last_panel ? product.groups + panels.first * kPanelGroups * group_bytes +
+                                   (chunk + 1) * chunk_bytes(tile.traits, 8)
+                             : at + kPanelGroups * group_bytes;
+      tile.next_bytes = chunk_bytes(tile.traits, 8);
+      tile.next_stride = group_bytes;
       rounded.tile(tile);
     }
   }

@@ -65,6 +65,11 @@ struct RoundedKernels {
     const RoundedRow* x = nullptr;
     std::int64_t num_rows = 0;
     float* sums = nullptr;
+    // The packed bytes that are unpacked next, to be fetched from memory meanwhile: num_groups
+    // pieces of next_bytes, next_stride apart. May lie past the end of the weight.
+    const std::byte* next = nullptr;
+    std::int64_t next_bytes = 0;
+    std::int64_t next_stride = 0;
   };
   void (*tile)(const Tile& tile);
 

@@ -149,12 +149,40 @@ void tile_rows(const RoundedKernels::Tile& tile, std::int64_t first_row) {
   }
 }
 
+// Fetches the packed bytes of the next unpack into the L2 cache, a few lines with each tile of
+// rows.
+class NextFetcher {
+ public:
+  explicit NextFetcher(const RoundedKernels::Tile& tile)
+      : tile_(tile),
+        lines_a_step_(tile.num_groups * tile.next_bytes / 64 * 3 / (tile.num_rows + 1) + 1) {}
+
+  void step() {
+    for (std::int64_t i = 0; i < lines_a_step_ && group_ < tile_.num_groups; ++i) {
+      const std::byte* at = tile_.next + group_ * tile_.next_stride + offset_;
+      asm volatile("prefetcht1 %0" : : "m"(*at));
+      offset_ += 64;
+      if (offset_ < tile_.next_bytes) continue;
+      offset_ = 0;
+      ++group_;
+    }
+  }
+
+ private:
+  const RoundedKernels::Tile& tile_;
+  std::int64_t lines_a_step_;
+  std::int64_t offset_ = 0;
+  int group_ = 0;
+};
+
 template <int kGroups, int kSubBlock, Mins kMins>
 void tile_groups(const RoundedKernels::Tile& tile) {
+  NextFetcher fetcher(tile);
   // Sub-blocks of 16 need a third set of sums, u: three rows would not fit in 32 registers.
   constexpr int kRows = kSubBlock == 32 ? 3 : 2;
   std::int64_t row = 0;
   for (; row + kRows <= tile.num_rows; row += kRows) {
+    fetcher.step();
     tile_rows<kGroups, kRows, kSubBlock, kMins>(tile, row);
   }
   if (tile.num_rows - row == 2) tile_rows<kGroups, 2, kSubBlock, kMins>(tile, row);

@@ -15,11 +15,6 @@ namespace {
 template <ElementType kType>
 void unpack_chunk(const std::byte* chunk, int num_blocks, PanelChunk& panel) {
   constexpr PackedTraits kTraits = packed_traits(kType);
-  // The group's next chunk comes after the tiles of this one: time enough to fetch it from memory.
-  for (std::int64_t line = 0; line < chunk_bytes(kTraits, 8); line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(chunk + chunk_bytes(kTraits, 8) + line),
-                 _MM_HINT_T1);
-  }
   const ChunkReader<kType> reader(chunk, num_blocks);
   for (int b = 0; b < num_blocks; ++b) {
     __m512i quads[8];
