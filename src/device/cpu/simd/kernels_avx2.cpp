@@ -30,6 +30,8 @@ constexpr float kLaneIndices[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
 
 #include "device/cpu/simd/row_kernels.inc"
 
+#include "device/cpu/simd/attention_products.inc"
+
 #include "device/cpu/simd/attention.inc"
 
 }  // namespace
