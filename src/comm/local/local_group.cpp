@@ -17,8 +17,11 @@
 namespace tandem {
 namespace {
 
-// Measured crossovers; see docs/performance.md, "Collectives over threads".
-constexpr std::int64_t kOneShotBytes = 32 * kKiB;
+// One-shot as long as each rank reads no more than this from the others: measured with two ranks
+// (docs/performance.md, "Collectives over threads"), where it is ahead of both others up to there.
+// The ring is never chosen: it was not ahead at any size, and with more than two ranks its order of
+// additions would make a token's bits depend on how many tokens are reduced with it.
+constexpr std::int64_t kOneShotReadBytes = 256 * kKiB;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
@@ -59,7 +62,8 @@ LocalGroup::LocalGroup(const LocalGroupOptions& group_options)
       seats(static_cast<std::size_t>(options.size)) {
   TANDEM_CHECK(options.size > 0 && options.max_bytes >= 0, "a group has ranks and messages");
   const ReduceAlgorithm algorithm = options.algorithm;
-  one_shot_bytes = algorithm == ReduceAlgorithm::kAuto      ? kOneShotBytes
+  one_shot_bytes = algorithm == ReduceAlgorithm::kAuto
+                       ? kOneShotReadBytes / std::max(options.size - 1, 1)
                    : algorithm == ReduceAlgorithm::kOneShot ? kNever
                                                             : -1;
   ring_bytes = algorithm == ReduceAlgorithm::kRing ? 0 : kNever;
