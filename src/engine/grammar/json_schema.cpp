@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kMaxJsonDepth = 200;
 constexpr int kMaxDepth = 100;
 constexpr int kMaxNodes = 10'000;
+constexpr std::size_t kMaxElements = 500'000;
 constexpr std::string_view kUnsupportedKeywords[] = {"not",
                                                      "if",
                                                      "then",
@@ -46,16 +47,16 @@ Status check_depth(const Json& json, int depth) {
 
 class Converter {
  public:
-  explicit Converter(const Json& root) : root_(root), rules_(builder_) {}
+  Converter(const Json& root, GrammarBuilder& builder, JsonRules& rules)
+      : root_(root), builder_(builder), rules_(rules) {}
 
-  Result<Grammar> run() {
+  Result<std::int32_t> run() {
     TANDEM_TRY_STATUS(check_depth(root_, 1));
-    const std::int32_t root = builder_.declare("root");
+    const std::int32_t root = builder_.declare("schema");
     refs_["#"] = root;
-    auto expr = convert(root_, "schema");
-    if (!expr.ok()) return std::move(expr).error();
-    TANDEM_TRY_STATUS(builder_.define(root, *expr));
-    return std::move(builder_).build(root);
+    TANDEM_TRY(const GrammarExpr expr, convert(root_, "schema"));
+    TANDEM_TRY_STATUS(builder_.define(root, expr));
+    return root;
   }
 
  private:
@@ -359,8 +360,8 @@ class Converter {
   }
 
   const Json& root_;
-  GrammarBuilder builder_{500'000};
-  JsonRules rules_;
+  GrammarBuilder& builder_;
+  JsonRules& rules_;
   std::map<std::string, std::int32_t> refs_;
   int num_nodes_ = 0;
   int depth_ = 0;
@@ -368,8 +369,16 @@ class Converter {
 
 }  // namespace
 
+Result<std::int32_t> add_json_schema(GrammarBuilder& builder, JsonRules& rules,
+                                     const Json& schema) {
+  return Converter(schema, builder, rules).run();
+}
+
 Result<Grammar> grammar_of_json_schema(const Json& schema) {
-  return Converter(schema).run();
+  GrammarBuilder builder(kMaxElements);
+  JsonRules rules(builder);
+  TANDEM_TRY(const std::int32_t root, add_json_schema(builder, rules, schema));
+  return std::move(builder).build(root);
 }
 
 Result<Grammar> any_json_object_grammar() {

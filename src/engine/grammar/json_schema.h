@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 #include "engine/grammar/grammar.h"
+#include "engine/grammar/json_rules.h"
 
 namespace tandem {
 
@@ -17,6 +18,10 @@ namespace tandem {
 // uniqueItems, multipleOf, ...), kInvalidArgument for a malformed schema, one that nothing
 // satisfies, or one that is too deep (100) or too large; each with the place in the schema.
 Result<Grammar> grammar_of_json_schema(const nlohmann::ordered_json& schema);
+
+// The same as a rule of a larger grammar. After an error the builder is of no more use.
+Result<std::int32_t> add_json_schema(GrammarBuilder& builder, JsonRules& rules,
+                                     const nlohmann::ordered_json& schema);
 
 // Any JSON object: OpenAI's response_format json_object.
 Result<Grammar> any_json_object_grammar();

@@ -50,15 +50,16 @@ TokenTrie::TokenTrie(std::span<const std::string> pieces)
   close_to(0);
 }
 
-TokenTrie TokenTrie::of(const Tokenizer& tokenizer) {
+TokenTrie TokenTrie::of(const Tokenizer& tokenizer, bool with_control) {
   const Vocabulary& vocabulary = tokenizer.vocabulary();
   std::vector<std::string> pieces(static_cast<std::size_t>(vocabulary.size()));
   for (std::int32_t token = 0; token < vocabulary.size(); ++token) {
     const TokenType type = vocabulary.token(token).type;
-    const bool is_text =
-        type == TokenType::kNormal || type == TokenType::kUserDefined || type == TokenType::kByte;
+    const bool is_control = type == TokenType::kControl;
+    const bool is_text = type == TokenType::kNormal || type == TokenType::kUserDefined ||
+                         type == TokenType::kByte || (with_control && is_control);
     if (is_text && !vocabulary.is_end_of_generation(token)) {
-      pieces[static_cast<std::size_t>(token)] = tokenizer.piece(token);
+      pieces[static_cast<std::size_t>(token)] = tokenizer.piece(token, is_control);
     }
   }
   return TokenTrie(pieces);

@@ -24,8 +24,9 @@ class TokenTrie {
 
   // pieces[i]: the bytes of token i; those with none can never be chosen.
   explicit TokenTrie(std::span<const std::string> pieces);
-  // Control, unknown and unused tokens are left out.
-  static TokenTrie of(const Tokenizer& tokenizer);
+  // Unknown and unused tokens and those that end a generation are left out; control tokens too,
+  // unless they are to stand for their text ("[TOOL_CALLS]").
+  static TokenTrie of(const Tokenizer& tokenizer, bool with_control = false);
 
   std::int32_t vocabulary_size() const { return vocabulary_size_; }
   const std::vector<Node>& nodes() const { return nodes_; }
