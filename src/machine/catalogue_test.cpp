@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "machine/cpu_catalogue.h"
 #include "machine/gpu_catalogue.h"
+#include "machine/gpu_ids.h"
 
 namespace tandem {
 namespace {
@@ -53,6 +54,18 @@ TEST(GpuCatalogue, AFileThatIsWrongSaysWhere) {
   EXPECT_THAT(missing.error().to_string(), ::testing::HasSubstr("mine.json: gpus[0].name"));
   EXPECT_FALSE(parse_gpu_catalogue("[", "mine.json").ok());
   EXPECT_FALSE(parse_gpu_catalogue("{}", "mine.json").ok());
+}
+
+TEST(GpuIds, NameCardsOfTheCatalogue) {
+  EXPECT_EQ(gpu_name_by_id(0x10de, 0x2684), "RTX 4090");
+  EXPECT_EQ(gpu_name_by_id(0x10de, 0xffff), std::nullopt);
+  for (int id = 0; id <= 0xffff; ++id) {
+    for (const int vendor : {0x10de, 0x1002, 0x8086}) {
+      const auto name =
+          gpu_name_by_id(static_cast<std::uint16_t>(vendor), static_cast<std::uint16_t>(id));
+      EXPECT_TRUE(!name || gpu(*name) != "none") << *name;
+    }
+  }
 }
 
 TEST(CpuCatalogue, KnowsCommonModels) {

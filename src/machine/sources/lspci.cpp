@@ -180,7 +180,8 @@ Status read_lspci(std::string_view text, SurveyWriter& writer) {
     }
     if (device == nullptr) continue;
     const std::string_view content = trim(line);
-    verbose = verbose || content.starts_with("Control:") || content.starts_with("Flags:");
+    verbose = verbose || content.starts_with("Control:") || content.starts_with("Flags:") ||
+              content.starts_with("Kernel driver in use:");
     read_detail(content, section, *device, writer);
   }
   if (seen.empty()) return malformed(writer.source(), "no PCI device in this list");

@@ -179,9 +179,10 @@ Status read_lstopo_xml(std::string_view text, SurveyWriter& writer) {
   TANDEM_TRY_STATUS(parse(text, writer.source(), document));
   const pugi::xml_node root = document.child("topology").child("object");
   if (!root) return malformed(writer.source(), "no topology in this XML");
-  if (const auto board = info(root, "DMIBoardName"); !board.empty() && !writer.survey().host.board)
-    writer.survey().host.board =
-        std::string(info(root, "DMIBoardVendor")) + " " + std::string(board);
+  const std::string board(info(root, "DMIBoardName"));
+  const std::string vendor(info(root, "DMIBoardVendor"));
+  if (!board.empty() && !writer.survey().host.board)
+    writer.survey().host.board = board.starts_with(vendor) ? board : vendor + " " + board;
   LstopoReader reader(writer);
   TANDEM_TRY_STATUS(reader.walk(root, std::nullopt, -1, 0));
   reader.finish();
