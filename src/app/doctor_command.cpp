@@ -22,11 +22,14 @@ void add_doctor_command(CLI::App& app, CommandOutcome& outcome) {
   auto options = std::make_shared<DoctorOptions>();
   CLI::App* command = app.add_subcommand(
       "doctor", "Is this machine built right for several GPUs? What to mend first");
-  command->add_option("--from", options->from,
-                      "Judge a folder of recordings instead of this computer");
-  command->add_option("--build", options->build,
-                      "Judge a machine still to be bought, or add supply and case (TOML)");
-  command->add_option("--svg", options->svg, "Draw the machine into this file");
+  command
+      ->add_option("--from", options->from, "Judge a folder of recordings instead of this computer")
+      ->type_name("DIR");
+  command
+      ->add_option("--build", options->build,
+                   "Judge a machine still to be bought, or add supply and case (TOML)")
+      ->type_name("FILE");
+  command->add_option("--svg", options->svg, "Draw the machine into this file")->type_name("FILE");
   command->add_option("--gpus", options->gpus, "Only these GPUs: 0,1")->delimiter(',');
   command->add_flag("--load", options->load,
                     "Copy on every link while its state is read; try every pair");

@@ -1,0 +1,9 @@
+#include <cstddef>
+#include <cstdint>
+
+#include "recording_exercise.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  tandem::exercise_build({reinterpret_cast<const char*>(data), size});
+  return 0;
+}

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <string_view>
+
+namespace tandem {
+
+// Reads `bytes` as a recording of whatever kind they look like, and as the kind that their first
+// byte picks; then judges and prints what came out. Never fails on any bytes.
+void exercise_recording(std::string_view bytes);
+
+// Reads `bytes` as a description for doctor --build, and judges it.
+void exercise_build(std::string_view bytes);
+
+}  // namespace tandem
