@@ -46,7 +46,12 @@ std::size_t distance(const std::string& a, const std::string& b) {
 }
 
 std::string backend_of(const GpuModel* model) {
-  if (model == nullptr || model->vendor == "NVIDIA") return "cuda";
+  if (model == nullptr) return "cuda";
+  if (model->vendor == "NVIDIA") {
+    const std::string& chip = model->architecture;
+    if (chip == "maxwell" || chip == "pascal") return "cuda-old";
+    return chip == "volta" || chip == "ampere-hpc" || chip == "hopper" ? "cuda-hbm" : "cuda";
+  }
   return model->vendor == "Apple" ? "metal" : "hip";
 }
 
