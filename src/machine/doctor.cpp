@@ -38,7 +38,7 @@ Result<Survey> survey_machine(const DoctorOptions& options, const std::optional<
     }
     return survey;
   }
-  return survey_local_machine(options.load);
+  return survey_local_machine({options.load, true, true});
 }
 
 Status check_options(const DoctorOptions& options) {

@@ -1,5 +1,10 @@
 #include "machine/local_survey.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -8,7 +13,9 @@
 #include "machine/link_load.h"
 #include "machine/local_machine.h"
 #include "machine/nvml_source.h"
+#include "machine/sources/host_text.h"
 #include "machine/sources/sysfs.h"
+#include "machine/text_scan.h"
 
 namespace tandem {
 namespace {
@@ -78,6 +85,25 @@ void read_rates(Survey& survey) {
   }
 }
 
+// /dev/kmsg gives one record a read and, opened so, never waits for more.
+void read_kernel_ring(Survey& survey) {
+  const int file = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return;  // not root: no fault
+  constexpr int kMaxRecords = 20000;
+  std::string text;
+  std::array<char, 8192> record{};
+  for (int i = 0; i < kMaxRecords; ++i) {
+    const ssize_t size = read(file, record.data(), record.size());
+    if (size < 0 && errno == EPIPE) continue;  // records were overwritten meanwhile
+    if (size <= 0) break;
+    const std::string_view line(record.data(), static_cast<std::size_t>(size));
+    if (line.find("NVRM") != std::string_view::npos) text += clean_text(line);
+  }
+  close(file);
+  SurveyWriter writer(survey, "kernel log");
+  if (!text.empty()) note(survey, "kernel log", "this computer", read_kernel_log(text, writer));
+}
+
 void read_devices(Survey& survey) {
   if (const auto nvml = load_nvml(); nvml.ok()) {
     SurveyWriter writer(survey, "NVML");
@@ -117,21 +143,22 @@ Status read_loaded_devices(const CudaDriver& cuda, Survey& survey) {
 
 }  // namespace
 
-Result<Survey> survey_local_machine(bool with_load) {
+Result<Survey> survey_local_machine(const LocalSurveyOptions& options) {
   Survey survey;
   TANDEM_TRY(const Machine machine, detect_cpu_machine());
   read_host(machine, survey);
   read_proc_facts(survey);
-  const auto cuda = with_load ? load_cuda_driver() : Result<CudaDriver>(CudaDriver{});
-  if (with_load && cuda.ok()) {
+  const auto cuda = options.load ? load_cuda_driver() : Result<CudaDriver>(CudaDriver{});
+  if (options.load && cuda.ok()) {
     const Status status = read_loaded_devices(*cuda, survey);
     note(survey, "copy load", "this computer", status);
     if (!status.ok() && survey.gpus.empty()) read_devices(survey);
   } else {
-    if (with_load) survey.sources.push_back({"copy load", "", cuda.error().what});
+    if (options.load) survey.sources.push_back({"copy load", "", cuda.error().what});
     read_devices(survey);
   }
-  if (any_errors(survey)) read_rates(survey);
+  if (options.watch_errors && any_errors(survey)) read_rates(survey);
+  if (options.read_log) read_kernel_ring(survey);
   TANDEM_TRY_STATUS(assemble_machine(survey));
   return survey;
 }

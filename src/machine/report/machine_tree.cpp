@@ -123,6 +123,8 @@ std::string host_label(const Survey& survey) {
   if (host.cores)
     text += ", " + std::to_string(*host.cores) + (*host.cores == 1 ? " core" : " cores");
   if (host.memory_bytes) text += ", " + format_bytes(*host.memory_bytes);
+  if (const std::size_t nodes = host.numa_nodes.size(); nodes > 0)
+    text += ", " + std::to_string(nodes) + (nodes == 1 ? " NUMA node" : " NUMA nodes");
   if (survey.host.board) text += "  (" + *survey.host.board + ")";
   return text;
 }
