@@ -13,6 +13,9 @@ std::variant<Json, ApiError> parse_body(std::string_view body) {
   if (json_depth(body) > kMaxJsonDepth) {
     return bad_request(fmt::format("the body nests more than {} levels deep", kMaxJsonDepth));
   }
+  if (json_key_comparisons(body) > kMaxJsonKeyComparisons) {
+    return bad_request("the body has objects of too many keys");
+  }
   Json json = Json::parse(body, nullptr, false);
   if (json.is_discarded()) return bad_request("the body is not valid JSON");
   if (!json.is_object()) return bad_request("the body must be a JSON object");

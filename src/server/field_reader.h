@@ -16,6 +16,8 @@ using Json = nlohmann::ordered_json;
 
 // Nesting of a request's JSON beyond which it is refused.
 inline constexpr std::size_t kMaxJsonDepth = 128;
+// Some 0.3 s of parsing: one object of 10,000 keys.
+inline constexpr std::size_t kMaxJsonKeyComparisons = 50'000'000;
 
 // A request's body as a JSON object, or why it is none.
 std::variant<Json, ApiError> parse_body(std::string_view body);

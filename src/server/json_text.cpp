@@ -1,6 +1,7 @@
 #include "server/json_text.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "text/utf8.h"
 
@@ -57,6 +58,28 @@ std::size_t json_depth(std::string_view text) {
     }
   }
   return deepest;
+}
+
+std::size_t json_key_comparisons(std::string_view text) {
+  std::size_t comparisons = 0;
+  std::vector<std::size_t> keys = {0};  // of each open array or object, outermost first
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      keys.push_back(0);
+    } else if ((c == ']' || c == '}') && keys.size() > 1) {
+      keys.pop_back();
+    } else if (c == ':') {
+      comparisons += keys.back()++;
+    }
+  }
+  return comparisons;
 }
 
 }  // namespace tandem

@@ -13,4 +13,9 @@ std::string json_string(std::string_view text);
 // builds what it reads, so what is too deep must be refused before.
 std::size_t json_depth(std::string_view text);
 
+// About how many comparisons of keys the parser needs for objects that keep their keys' order: it
+// looks through all earlier keys of an object for each one, so 100,000 keys take minutes. A glance
+// like json_depth().
+std::size_t json_key_comparisons(std::string_view text);
+
 }  // namespace tandem
