@@ -26,7 +26,7 @@ using namespace tandem;
 
 constexpr std::int64_t kColumns = 2048;
 constexpr std::int64_t kSourceRows = 64;  // of random weights, repeated
-constexpr std::int64_t kDecodeBytes = std::int64_t{128} << 20;
+constexpr std::int64_t kDecodeBytes = std::int64_t{96} << 20;
 
 struct Machine {
   ThreadPool pool;
@@ -38,6 +38,7 @@ struct Machine {
     CeilingOptions options;
     options.seconds_each = 0.01;
     options.rounds = 2;
+    options.read_bytes = kDecodeBytes;
     options.thread_time = pool.size() == 1;
     return measure_cpu_ceilings(pool, set, options);
   }
@@ -98,7 +99,7 @@ void multiply(benchmark::State& state, ElementType type, std::int64_t num_rows, 
   // Decode reads more than any cache holds; prefill, a matrix as a layer has it.
   const bool decode = num_rows <= 32;
   const std::int64_t rows =
-      decode ? kDecodeBytes / *bytes_of(type, kColumns) / 64 * 64 : std::int64_t{8192};
+      decode ? kDecodeBytes / *bytes_of(type, kColumns) / 64 * 64 : std::int64_t{2048};
   const auto weight = random_weight(host, type, rows);
   std::vector<float> x = gaussian(num_rows * kColumns);
   std::vector<float> y(static_cast<std::size_t>(num_rows * rows));
