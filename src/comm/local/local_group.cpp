@@ -17,11 +17,11 @@
 namespace tandem {
 namespace {
 
-// One-shot as long as each rank reads no more than this from the others: measured with two ranks
-// (docs/performance.md, "Collectives over threads"), where it is ahead of both others up to there.
-// The ring is never chosen: it was not ahead at any size, and with more than two ranks its order of
-// additions would make a token's bits depend on how many tokens are reduced with it.
-constexpr std::int64_t kOneShotReadBytes = 256 * kKiB;
+// One-shot as long as each rank reads no more than this from the others; measured with two ranks
+// (docs/performance.md, "Collectives over threads"). The ring is never chosen: it is at best a
+// tenth ahead of two-shot, and with more than two ranks its order of additions would make a token's
+// bits depend on how many tokens are reduced with it.
+constexpr std::int64_t kOneShotReadBytes = 16 * kKiB;
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 

