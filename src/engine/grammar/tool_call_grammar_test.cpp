@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "engine/grammar/constraint_maker.h"
+#include "engine/grammar/grammar_constraint.h"
 #include "engine/grammar/matching_for_test.h"
 #include "text/tool_calls/tool_call_parser.h"
 #include "text/vocabularies_for_test.h"
@@ -76,16 +76,16 @@ TEST(ToolCallGrammar, SchemasThatNoGrammarCanSayAreAnErrorOnlyWhereStrict) {
   EXPECT_FALSE(tool_call_grammar(ToolCallFormat::kLlama3, Json::parse("[{}]"), false).ok());
 }
 
-TEST(ConstraintMakerTest, ControlTokensMayStandForTheirText) {
-  std::shared_ptr<const Tokenizer> tokenizer = make_tokenizer(small_bpe_fields());
-  const ConstraintMaker maker(tokenizer);
+TEST(TokenTrieTest, ControlTokensMayStandForTheirText) {
+  const std::shared_ptr<const Tokenizer> tokenizer = make_tokenizer(small_bpe_fields());
   GrammarBuilder builder;
   const auto root = builder.declare("root");
   ASSERT_TRUE(builder.define(root, text_expr("<|bos|>")).ok());
-  const Grammar grammar = std::move(builder).build(root).value();
+  const auto grammar = std::make_shared<const Grammar>(std::move(builder).build(root).value());
   for (const bool with_control : {false, true}) {
+    const auto trie = std::make_shared<const TokenTrie>(TokenTrie::of(*tokenizer, with_control));
     std::vector<float> logits(static_cast<std::size_t>(tokenizer->vocabulary().size()), 0.0f);
-    maker.factory_for(grammar, with_control)()->mask(logits);
+    GrammarConstraint(grammar, trie, tokenizer).mask(logits);
     EXPECT_EQ(std::isfinite(logits[0]), with_control);  // <|bos|>
     EXPECT_TRUE(std::isfinite(logits[5 + '<']));
   }
