@@ -8,7 +8,6 @@
 #include <mutex>
 #include <thread>
 
-#include "base/clock.h"
 #include "base/units.h"
 #include "gguf/gguf_file.h"
 #include "runtime/micro_batch.h"

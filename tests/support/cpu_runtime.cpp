@@ -32,13 +32,15 @@ Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const
       options.arithmetic = run.arithmetic;
       options.instruction_set = run.instruction_set;
       TANDEM_TRY(auto device, create_cpu_device(id, options));
+      if (run.wrap_device) device = run.wrap_device(index, std::move(device));
       devices.push_back(std::move(device));
       group.push_back({id, speed, 0});
     }
     request.stages.push_back(std::move(group));
   }
   TANDEM_TRY(Plan plan, lay_out(model.spec, request));
-  const RuntimeOptions options;
+  RuntimeOptions options;
+  options.deadline_us = run.deadline_us;
   return Runtime::create(std::move(plan), model.spec, model.file, std::move(devices), options);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,9 @@ struct RunChoice {
   ElementType kv_type = ElementType::kF16;
   std::int32_t max_batch_tokens = 64;  // below the longest prompt: chunks are exercised
   std::int32_t micro_batch_tokens = 24;
+  std::int64_t deadline_us = 30'000'000;
+  // Puts something between a rank (numbered over all stages) and its device; empty: nothing.
+  std::function<std::unique_ptr<Device>(int, std::unique_ptr<Device>)> wrap_device;
 };
 
 // Ranks are threads that share the machine's cores, not pinned. Room for 256 tokens of each of four
