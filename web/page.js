@@ -221,6 +221,7 @@ async function ask(text) {
   running = new AbortController();
   $("stop").hidden = false;
   $("send").disabled = true;
+  save();
   showList();
   showMessages();
   let waits = false;
@@ -381,7 +382,9 @@ $("input").addEventListener("keydown", (event) => {
     event.preventDefault();
     $("ask").requestSubmit();
   }
-  if (event.key === "Escape") running?.abort();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !$("settings").open) running?.abort();
 });
 $("settings-open").addEventListener("click", () => {
   for (const field of $("settings").querySelectorAll("[name]")) field.value = settings[field.name] ?? "";

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "engine/sampler.h"
 #include "server/model_server.h"
+#include "server/structured_output.h"
 #include "text/chat_template.h"
 
 namespace tandem {
@@ -82,6 +83,7 @@ Result<LoadedModel> load(const ServeOptions& options) {
   ServedModel& served = loaded.served;
   served.tokenizer = std::shared_ptr<const Tokenizer>(std::move(tokenizer));
   served.chat_template = std::make_shared<ChatTemplate>(std::move(chat_template));
+  served.make_constraint = make_constraint_compiler(served.tokenizer);
   served.default_sampling = options.sampling;
   served.default_max_tokens = options.max_tokens;
   served.name = name_of_model(options);

@@ -10,6 +10,7 @@
 
 #include "engine/scripted_runner_for_test.h"
 #include "server/http/test_client_for_test.h"
+#include "server/structured_output.h"
 #include "text/chat_template.h"
 #include "text/vocabularies_for_test.h"
 
@@ -47,6 +48,7 @@ class ModelServerTest : public testing::Test {
     model.chat_template = std::make_shared<ChatTemplate>(
         ChatTemplate::create(ChatTemplate::kChatMl, "<|bos|>", "<|eos|>").value());
     model.name = "scripted";
+    model.make_constraint = make_constraint_compiler(tokenizer_);
     model.default_sampling.temperature = 0;
     server_->serve(model);
   }
@@ -277,6 +279,7 @@ TEST_F(ModelServerTest, RefusesHostileBodies) {
   refused("/v1/chat/completions", with(chat(), "tools", 3));
   refused("/v1/chat/completions", with(chat(), "stream_options", 3));
   refused("/v1/chat/completions", with(chat(), "response_format", {{"type", "nonsense"}}));
+  refused("/v1/chat/completions", with(chat(), "response_format", 3));
   refused("/v1/completions", R"({"prompt":[]})");
   refused("/v1/completions", R"({"prompt":[-1]})");
   refused("/v1/completions", R"({"prompt":[99999999]})");
@@ -288,6 +291,40 @@ TEST_F(ModelServerTest, RefusesHostileBodies) {
   refused("/detokenize", R"({"tokens":[4000000000]})");
   refused("/tokenize", R"({"content":7})");
   EXPECT_EQ(post("/v1/chat/completions", chat()).status, 200) << "and goes on serving";
+  EXPECT_TRUE(becomes_idle());
+}
+
+TEST_F(ModelServerTest, HoldsAnswersToASchemaOrGrammar) {
+  start();
+  json request = chat(60);
+  request["ignore_eos"] = false;
+  const json schema = {{"enum", {"yes", "no"}}};
+  request["response_format"] = {{"type", "json_schema"},
+                                {"json_schema", {{"name", "x"}, {"schema", schema}}}};
+  const json body = json::parse(post("/v1/chat/completions", request).body);
+  const json answer = json::parse(body["choices"][0]["message"]["content"].get<std::string>());
+  EXPECT_TRUE(answer == "yes" || answer == "no") << answer;
+  EXPECT_EQ(body["choices"][0]["finish_reason"], "stop");
+  const json native = json::parse(
+      post("/completion", {{"prompt", "hello"}, {"grammar", "root ::= \"yes\" | \"no\""}}).body);
+  EXPECT_TRUE(native["content"] == "yes" || native["content"] == "no") << native;
+}
+
+TEST_F(ModelServerTest, RefusesHostileGrammars) {
+  start();
+  const auto refused = [&](const char* name, const json& value) {
+    json request = chat();
+    request[name] = value;
+    EXPECT_EQ(post("/v1/chat/completions", request).status, 400) << value.dump().substr(0, 80);
+  };
+  refused("grammar", "root ::= root \"a\"");
+  refused("grammar", "root ::= " + std::string(50'000, '(') + "\"a\"" + std::string(50'000, ')'));
+  refused("grammar", "root ::= \"a\"{1000000000}");
+  refused("grammar", "nonsense");
+  json deep = {{"type", "string"}};
+  for (int i = 0; i < 110; ++i) deep = {{"type", "array"}, {"items", std::move(deep)}};
+  refused("json_schema", deep);
+  refused("json_schema", {{"type", "string"}, {"minLength", 1'000'000'000}});
   EXPECT_TRUE(becomes_idle());
 }
 

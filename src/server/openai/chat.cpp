@@ -31,6 +31,36 @@ std::int32_t read_logprobs(FieldReader& reader) {
   return wanted ? likeliest : -1;
 }
 
+// Some templates begin the answer's thought themselves.
+bool ends_in_thought(std::string_view prompt) {
+  const auto end = prompt.find_last_not_of(" \n");
+  return end != std::string_view::npos && prompt.substr(0, end + 1).ends_with("<think>");
+}
+
+// How to read the answer: the template's way of writing calls, and the tools that may be called.
+ToolCallParserOptions read_tools(FieldReader& reader, const ServedModel& model) {
+  ToolCallParserOptions options;
+  options.format = detect_tool_call_format(model.chat_template->source());
+  const Json* choice = reader.find("tool_choice");
+  if (choice != nullptr && *choice == "none") return options;
+  if (choice != nullptr && *choice != "auto") {
+    reader.fail("tool_choice", "'tool_choice' must be none or auto: calls cannot be forced");
+  }
+  const Json* tools = reader.find("tools");
+  if (tools == nullptr || !is_list_of_objects(*tools)) return options;
+  for (const Json& tool : *tools) {
+    const auto function = tool.find("function");
+    const bool is_named = function != tool.end() && function->is_object() &&
+                          function->contains("name") && function->at("name").is_string();
+    if (!is_named) {
+      reader.fail("tools", "each of 'tools' needs a function with a name");
+      break;
+    }
+    options.tool_names.push_back(function->at("name").get<std::string>());
+  }
+  return options;
+}
+
 }  // namespace
 
 std::string render_chat(FieldReader& reader, const ServedModel& model) {
@@ -46,6 +76,8 @@ std::string render_chat(FieldReader& reader, const ServedModel& model) {
     reader.fail("tools", "'tools' must be a list of tools");
   }
   if (request.tools != nullptr && request.tools->empty()) request.tools = nullptr;
+  const Json* choice = reader.find("tool_choice");
+  if (choice != nullptr && *choice == "none") request.tools = nullptr;
   request.extra = reader.find("chat_template_kwargs");
   if (request.extra != nullptr && !request.extra->is_object()) {
     reader.fail("chat_template_kwargs", "'chat_template_kwargs' must be an object");
@@ -60,7 +92,11 @@ std::string render_chat(FieldReader& reader, const ServedModel& model) {
 
 std::vector<std::int32_t> read_chat_prompt(FieldReader& reader, const ServedModel& model) {
   const std::string text = render_chat(reader, model);
-  if (reader.error()) return {};
+  return reader.error() ? std::vector<std::int32_t>() : encode_chat(reader, model, text);
+}
+
+std::vector<std::int32_t> encode_chat(FieldReader& reader, const ServedModel& model,
+                                      const std::string& text) {
   // Most templates begin with the token that the tokenizer would add.
   const auto bos = model.tokenizer->vocabulary().special().bos;
   const bool has_bos = bos && text.starts_with(model.tokenizer->vocabulary().token(*bos).text);
@@ -78,10 +114,17 @@ void serve_chat(const ServedModel& model, std::shared_ptr<HttpExchange> exchange
   read_generation(reader, model, request);
   const StreamFields stream = read_stream(reader);
   request.sampling.num_logprobs = read_logprobs(reader);
-  if (!reader.error()) request.prompt = read_chat_prompt(reader, model);
+  ToolCallParserOptions parser = read_tools(reader, model);
+  // Some models mark calls by control tokens.
+  request.render_special = !parser.tool_names.empty();
+  if (!reader.error()) {
+    const std::string text = render_chat(reader, model);
+    parser.starts_in_reasoning = ends_in_thought(text);
+    if (!reader.error()) request.prompt = encode_chat(reader, model, text);
+  }
   if (reader.error()) return refuse(*exchange, *reader.error());
-  auto writer =
-      std::make_unique<ChatWriter>(model, exchange, stream, request.sampling.num_logprobs >= 0);
+  auto writer = std::make_unique<ChatWriter>(model, exchange, stream,
+                                             request.sampling.num_logprobs >= 0, std::move(parser));
   std::vector<GenerationRequest> requests;
   requests.push_back(std::move(request));
   run_generation(model, exchange, std::move(requests), std::move(writer));

@@ -13,7 +13,10 @@ namespace tandem {
 // The text of a request's messages, tools and chat_template_kwargs through the model's template.
 // Errors stay with the reader.
 std::string render_chat(FieldReader& reader, const ServedModel& model);
-// The same as tokens.
+// The text as tokens.
+std::vector<std::int32_t> encode_chat(FieldReader& reader, const ServedModel& model,
+                                      const std::string& text);
+// Both.
 std::vector<std::int32_t> read_chat_prompt(FieldReader& reader, const ServedModel& model);
 
 // POST /v1/chat/completions
