@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <cstring>
-#include <functional>
 #include <vector>
 
 #include "base/check.h"
@@ -12,7 +11,7 @@
 #include "device/cpu/matmul/cpu_weight.h"
 #include "device/cpu/matmul/file_rows.h"
 #include "device/cpu/matmul/matmul_kernels.h"
-#include "tensor/half.h"
+#include "device/cpu/matmul/prepared_rows.h"
 
 namespace tandem {
 namespace {
@@ -23,9 +22,6 @@ namespace {
 constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kPassPanels = 2;
 constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;
-// Fewer rows of x than this are rounded by the calling thread: waking the others takes longer.
-constexpr std::int64_t kParallelRoundingRows = 4;
-
 // How the rows of x are given to the kernels of a weight.
 enum class Form : std::uint8_t { kRounded, kFloats, kBf16 };
 
@@ -37,7 +33,7 @@ struct Product {
   Form form = Form::kFloats;
   std::int64_t first_row = 0;  // in the lists below, of the product's num_rows rows
   std::int64_t num_rows = 0;
-  int starts_index = 0;  // kRounded: which SumStarts
+  int starts_index = 0;  // kRounded: of PreparedRows
 
   std::int64_t num_panels() const {
     return num_rows == 0 ? 0 : ceil_div<std::int64_t>(weight->rows(), kPanelRows);
@@ -46,13 +42,6 @@ struct Product {
     const std::int64_t all = ceil_div<std::int64_t>(weight->rows(), kGroupRows);
     return static_cast<int>(std::min<std::int64_t>(kPanelGroups, all - panel * kPanelGroups));
   }
-};
-
-struct Starts {
-  int level_offset = 0;
-  int sub_block = 0;
-  bool with_sums = false;         // are the sums for this sub_block filled in?
-  std::vector<SumStarts> chunks;  // [chunk][row of x]
 };
 
 struct alignas(64) ThreadScratch {
@@ -72,15 +61,7 @@ struct CpuMatmul::State {
   FloatKernel float_tile;
   FloatKernel bf16_tile;
 
-  MatrixView x;
-  std::int64_t num_chunks = 0;
-  bool is_rounded = false;  // is `chunks` that of x?
-  bool is_bf16 = false;
-  std::vector<RoundedChunk> chunks;  // [chunk][row of x]
-  std::vector<Starts> starts;
-  std::size_t num_starts = 0;       // those of x
-  std::vector<std::uint16_t> bf16;  // [row of x][columns, padded to even]
-
+  PreparedRows prepared;
   std::vector<Product> products;
   std::vector<std::int64_t> x_rows;  // by place in the lists: which row of x, where the row of y is
   std::vector<float*> y_rows;
@@ -92,19 +73,16 @@ struct CpuMatmul::State {
         rounded(rounded_kernels(set)),
         float_tile(float_kernel(set)),
         bf16_tile(bf16_kernel(set)),
+        prepared(p, rounded),
         scratch(static_cast<std::size_t>(p.size())) {}
 
-  void begin(MatrixView new_x);
+  void begin(MatrixView x);
   void add_product(const Weight* weight, std::int64_t expert, const float* bias,
                    std::int64_t first_row, std::int64_t num_rows);
   void run();
 
  private:
   Form form_of(const CpuWeight& weight) const;
-  void for_rows(const std::function<void(std::int64_t)>& body);
-  void round_x();
-  void convert_x();
-  int starts_for(const PackedTraits& traits);
   // Panels [first, last) of one product, at most kPassPanels.
   struct Panels {
     std::int64_t first = 0;
@@ -122,12 +100,8 @@ struct CpuMatmul::State {
   void file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine);
 };
 
-void CpuMatmul::State::begin(MatrixView new_x) {
-  x = new_x;
-  num_chunks = ceil_div<std::int64_t>(x.columns, kChunkColumns);
-  is_rounded = false;
-  is_bf16 = false;
-  num_starts = 0;
+void CpuMatmul::State::begin(MatrixView x) {
+  prepared.reset(x);
   products.clear();
   x_rows.clear();
   y_rows.clear();
@@ -152,72 +126,12 @@ void CpuMatmul::State::add_product(const Weight* weight, std::int64_t expert, co
   if (!file_rows && num_rows > 0) {
     product.form = form_of(*product.weight);
     if (product.form == Form::kRounded) {
-      round_x();
-      product.starts_index = starts_for(packed_traits(product.weight->type()));
+      product.starts_index = prepared.round_for(packed_traits(product.weight->type()));
     } else if (product.form == Form::kBf16) {
-      convert_x();
+      prepared.convert_to_bf16();
     }
   }
   products.push_back(product);
-}
-
-void CpuMatmul::State::for_rows(const std::function<void(std::int64_t)>& body) {
-  if (x.rows < kParallelRoundingRows || pool.size() == 1) {
-    for (std::int64_t row = 0; row < x.rows; ++row) body(row);
-    return;
-  }
-  pool.parallel([&](int thread) {
-    const std::int64_t begin = x.rows * thread / pool.size();
-    const std::int64_t end = x.rows * (thread + 1) / pool.size();
-    for (std::int64_t row = begin; row < end; ++row) body(row);
-  });
-}
-
-void CpuMatmul::State::round_x() {
-  if (is_rounded) return;
-  is_rounded = true;
-  const auto size = static_cast<std::size_t>(x.rows * num_chunks);
-  if (chunks.size() < size) chunks.resize(size);
-  for_rows([&](std::int64_t row) {
-    rounded.round_row(x.row(row), x.columns, x.rows, chunks.data() + row);
-  });
-}
-
-void CpuMatmul::State::convert_x() {
-  if (is_bf16) return;
-  is_bf16 = true;
-  const std::int64_t padded = align_up<std::int64_t>(x.columns, 2);
-  const auto size = static_cast<std::size_t>(x.rows * padded);
-  if (bf16.size() < size) bf16.resize(size);
-  for_rows([&](std::int64_t row) {
-    std::uint16_t* out = bf16.data() + row * padded;
-    out[padded - 1] = 0;
-    for (std::int64_t i = 0; i < x.columns; ++i) out[i] = bf16_from_float(x.row(row)[i]);
-  });
-}
-
-int CpuMatmul::State::starts_for(const PackedTraits& traits) {
-  const int offset = rounded.subtracts_offset(traits) ? traits.level_offset : 0;
-  for (std::size_t i = 0; i < num_starts; ++i) {
-    if (starts[i].level_offset == offset && starts[i].sub_block == traits.sub_block &&
-        starts[i].with_sums == traits.has_min()) {
-      return static_cast<int>(i);
-    }
-  }
-  if (num_starts == starts.size()) starts.emplace_back();
-  Starts& added = starts[num_starts];
-  added.level_offset = offset;
-  added.sub_block = traits.sub_block;
-  added.with_sums = traits.has_min();
-  const auto size = static_cast<std::size_t>(x.rows * num_chunks);
-  if (added.chunks.size() < size) added.chunks.resize(size);
-  for_rows([&](std::int64_t row) {
-    for (std::int64_t at = row; at < x.rows * num_chunks; at += x.rows) {
-      if (added.with_sums) sum_blocks(traits.sub_block, chunks.data()[at]);
-      sum_starts(chunks.data()[at], offset, traits.sub_block, added.chunks.data()[at]);
-    }
-  });
-  return static_cast<int>(num_starts++);
 }
 
 // Threads take runs of panels from one counter: a core that is disturbed takes fewer.
@@ -265,12 +179,10 @@ void CpuMatmul::State::compute_panels(const Product& product, Panels panels, Thr
 void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::int64_t begin,
                                     std::int64_t count, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
-  const SumStarts* all_starts =
-      starts[static_cast<std::size_t>(product.starts_index)].chunks.data();
   mine.rows.resize(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
-    mine.rows[static_cast<std::size_t>(i)] = {chunks.data() + row, all_starts + row, x.rows};
+    mine.rows[static_cast<std::size_t>(i)] = prepared.rounded_row(product.starts_index, row);
   }
   if (product.num_rows <= kMaxDecodeRows && rounded.decode != nullptr) {
     float* sums = mine.sums.data();
@@ -288,7 +200,7 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
   for (std::int64_t i = 0; i < panels.last - panels.first; ++i) {
     std::fill_n(mine.sums.data() + i * kPanelSums, count * kPanelRows, 0.0f);
   }
-  for (std::int64_t chunk = 0; chunk < num_chunks; ++chunk) {
+  for (std::int64_t chunk = 0; chunk < prepared.num_chunks(); ++chunk) {
     tile.num_blocks = blocks_in_chunk(weight.columns(), chunk);
     tile.chunk_index = chunk;
     tile.sums = mine.sums.data();
@@ -325,12 +237,12 @@ void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, 
 void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
                                   std::int64_t count, float* sums, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
-  const std::int64_t padded = align_up<std::int64_t>(x.columns, 2);
+  const MatrixView& x = prepared.x();
   mine.x.resize(static_cast<std::size_t>(count));
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
     mine.x[static_cast<std::size_t>(i)] =
-        product.form == Form::kBf16 ? reinterpret_cast<const float*>(bf16.data() + row * padded)
+        product.form == Form::kBf16 ? reinterpret_cast<const float*>(prepared.bf16_row(row))
                                     : x.row(row);
   }
   std::fill_n(sums, count * kPanelRows, 0.0f);
@@ -368,6 +280,7 @@ void CpuMatmul::State::store(const Product& product, std::int64_t panel, std::in
 
 void CpuMatmul::State::file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
+  const MatrixView& x = prepared.x();
   mine.file_row.resize(static_cast<std::size_t>(x.columns));
   const std::int64_t begin = panel * kPanelRows;
   const std::int64_t end = std::min<std::int64_t>(begin + kPanelRows, weight.rows());
