@@ -15,7 +15,7 @@ constexpr double kSmallestGain = 0.01;
 
 std::optional<Plan> best_plan(const ModelSpec& spec, const Machine& machine,
                               const EngineProfile& engine, SearchRequest request) {
-  request.max_plans = 1;
+  request.max_plans = 3;  // rounding to heads and blocks may keep the first from fitting
   auto result = search_plans(spec, machine, engine, request);
   if (!result.ok() || result->plans.empty() || !result->plans.front().fits) return std::nullopt;
   return std::move(result->plans.front());
@@ -141,6 +141,39 @@ void add_power_change(const Machine& machine, std::vector<Change>& changes) {
   if (limited) changes.push_back({"the cards' default power limit", std::move(unlimited)});
 }
 
+// Servers side by side, each on as few cards as hold the model, sharing the sequences: the best
+// number of cards for each, where all cards are alike.
+std::optional<Advice> replicas(const ModelSpec& spec, const Machine& machine,
+                               const EngineProfile& engine, const SearchRequest& request,
+                               const Plan& recommended) {
+  const std::size_t gpus = num_gpus(machine);
+  const std::int32_t sequences = request.workload.concurrency;
+  if (sequences < 2 || gpus < 2) return std::nullopt;
+  std::optional<Advice> best;
+  for (std::size_t cards = 1; cards <= gpus / 2; ++cards) {
+    const auto servers = static_cast<std::int32_t>(
+        std::min<std::size_t>(gpus / cards, static_cast<std::size_t>(sequences)));
+    Machine part;
+    for (const MachineDevice& device : machine.devices) {
+      const bool gpu = device.kind == MachineDeviceKind::kGpu;
+      if (gpu && device.name != machine.devices.front().name) return std::nullopt;
+      if (gpu && part.devices.size() < cards) part.devices.push_back(device);
+    }
+    SearchRequest changed = request;
+    changed.workload.concurrency = (sequences + servers - 1) / servers;
+    changed.plan.max_sequences = changed.workload.concurrency;
+    const auto plan = best_plan(spec, part, engine, changed);
+    if (!plan) continue;
+    const double rate = plan->predicted->decode_tokens_per_s * servers;
+    const double gain = rate / recommended.predicted->decode_tokens_per_s - 1;
+    if (gain < kSmallestGain || (best && gain <= best->gain)) continue;
+    best = Advice{fmt::format("{} servers side by side, each on {} of the cards, {} sequences each",
+                              servers, cards, changed.workload.concurrency),
+                  gain, rate, plan->predicted->prefill_tokens_per_s * servers};
+  }
+  return best;
+}
+
 }  // namespace
 
 double request_seconds(const Plan& plan, const Workload& workload) {
@@ -171,6 +204,9 @@ std::vector<Advice> what_would_help(const ModelSpec& spec, const Machine& machin
   std::vector<Change> changes = hardware_changes(machine);
   add_power_change(machine, changes);
   for (const Change& change : changes) consider(change.what, spec, change.machine, request);
+  if (auto side_by_side = replicas(spec, machine, engine, request, recommended)) {
+    advice.push_back(std::move(*side_by_side));
+  }
   int smaller = 0;
   for (const Alternative& alternative : alternatives) {
     if (alternative.spec.weight_bytes() >= spec.weight_bytes()) continue;

@@ -134,6 +134,7 @@ std::vector<double> limited(std::vector<double> wanted, const std::vector<double
         fixed[i] = changed = true;
       }
     }
+    if (std::all_of(fixed.begin(), fixed.end(), [](bool is) { return is; })) break;
     if (changed) continue;
     for (std::size_t i = 0; i < wanted.size(); ++i) {
       wanted[i] = fixed[i] ? limits[i] : wanted[i] / open * free;
