@@ -57,6 +57,11 @@ TEST_F(HostileFolder, NothingKnown) {
   EXPECT_THAT(error(), HasSubstr("a.txt: not known"));
 }
 
+TEST_F(HostileFolder, AnArchiveIsNotUnpacked) {
+  write("sys.tar.gz", std::string("\x1F\x8B\x08\x00rest", 8));
+  EXPECT_THAT(error(), HasSubstr("sys.tar.gz: an archive"));
+}
+
 TEST_F(HostileFolder, TruncatedXmlIsNamedAndLeftOut) {
   write("smi.xml",
         "<?xml version=\"1.0\" ?><nvidia_smi_log><gpu id=\"00000000:01:00.0\"><product_name>X");

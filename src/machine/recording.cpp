@@ -139,6 +139,7 @@ class Collector {
     std::string bytes(size, '\0');
     file.read(bytes.data(), static_cast<std::streamsize>(size));
     bytes.resize(static_cast<std::size_t>(file.gcount()));
+    if (bytes.starts_with("\x1F\x8B")) return note(path, "an archive: unpack it first");
     for (Piece& piece : split_sections(name_of_file(path), clean_text(bytes))) {
       if (piece.kind == RecordingKind::kArchive)
         note(path, "an archive: unpack it first");

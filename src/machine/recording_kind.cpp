@@ -104,8 +104,8 @@ bool is_acs_line(std::string_view line) {
 }
 
 bool is_archive(std::string_view text) {
-  return text.starts_with("\x1F?") || text.starts_with("?\x08") || text.starts_with("BZh") ||
-         text.starts_with("PK\x03\x04") || text.starts_with("# Archive created by ttar") ||
+  return text.starts_with("?\x08") || text.starts_with("BZh") || text.starts_with("PK\x03\x04") ||
+         text.starts_with("# Archive created by ttar") ||
          (text.size() > 262 && text.substr(257, 5) == "ustar");
 }
 

@@ -168,6 +168,15 @@ TEST(TopologyMatrix, RefusesWhatIsCut) {
   EXPECT_FALSE(read(read_topology_matrix, "\tGPU0\tCPU Affinity\n").status.ok());
 }
 
+TEST(TopologyMatrix, RefusesAnotherMachine) {
+  Survey survey;
+  SurveyWriter writer(survey, "test");
+  ASSERT_TRUE(read_topology_matrix("\tGPU0\tCPU Affinity\nGPU0\t X \t0-3\n", writer).ok());
+  const Status other = read_peer_matrix(" \tGPU0\tGPU1\n GPU0\tX\tOK\n GPU1\tOK\tX\n", writer);
+  ASSERT_FALSE(other.ok());
+  EXPECT_THAT(other.error().to_string(), HasSubstr("another machine"));
+}
+
 TEST(PeerMatrix, KeepsTheReason) {
   const Survey survey =
       survey_of(read_peer_matrix, " \tGPU0\tGPU1\n GPU0\tX\tCNS\n GPU1\tCNS\tX\n");
@@ -224,6 +233,23 @@ TEST(Lspci, ReadsLinksSlotsAndAcs) {
   EXPECT_EQ(card.driver, "");
   ASSERT_EQ(card.bars.size(), 1U);
   EXPECT_EQ(card.bars[0].max_size_bytes, std::int64_t{32} << 30);
+}
+
+TEST(Lspci, RefusesAnotherMachine) {
+  Survey survey;
+  SurveyWriter writer(survey, "test");
+  const char* first =
+      "00:00.0 Host bridge: Intel Corporation A\n00:01.0 PCI bridge: Intel Corporation B\n"
+      "01:00.0 3D controller: NVIDIA Corporation C\n";
+  ASSERT_TRUE(read_lspci(first, writer).ok());
+  EXPECT_TRUE(read_lspci(first, writer).ok());  // the same list again is no contradiction
+  const Status other = read_lspci(
+      "00:00.0 Host bridge: Advanced Micro Devices, Inc. [AMD] A\n"
+      "00:01.0 Ethernet controller: Intel Corporation B\n01:00.0 Audio device: Intel Corporation "
+      "C\n",
+      writer);
+  ASSERT_FALSE(other.ok());
+  EXPECT_THAT(other.error().to_string(), HasSubstr("another machine"));
 }
 
 TEST(LspciTree, FollowsTheDrawing) {

@@ -9,6 +9,7 @@ namespace tandem {
 namespace {
 
 constexpr std::size_t kMaxDevices = 8192;
+constexpr int kMaxContradictions = 3;
 
 // Names of classes as lspci prints them without -nn (PCI Code and ID Assignment Specification).
 constexpr std::array<std::pair<std::string_view, std::uint16_t>, 11> kClasses{{
@@ -53,14 +54,25 @@ void read_class(std::string_view label, PciDevice& device) {
     if (trim(label) == name) device.class_code = code;
 }
 
+// Is another kind of device known at this address already? Then the lists are of two machines.
+bool contradicts(const PciDevice& known, const PciDevice& stated) {
+  const auto differ = [](auto a, auto b) { return a && b && *a != *b; };
+  return differ(known.vendor_id, stated.vendor_id) || differ(known.class_code, stated.class_code);
+}
+
 // "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)"
-PciDevice* read_header(std::string_view line, SurveyWriter& writer) {
+PciDevice* read_header(std::string_view line, SurveyWriter& writer, int& contradictions) {
   const std::size_t blank = line.find(' ');
   if (blank == std::string_view::npos || blank > 16) return nullptr;
   const auto address = PciAddress::parse(line.substr(0, blank));
   const std::size_t colon = line.find(": ", blank);
   if (!address || colon == std::string_view::npos) return nullptr;
+  PciDevice stated;
+  read_class(line.substr(blank + 1, colon - blank - 1), stated);
+  read_ids(line, stated);
   PciDevice& device = writer.pci_at(*address);
+  if (!stated.vendor_id) stated.vendor_id = vendor_named(line.substr(colon + 2));
+  contradictions += contradicts(device, stated) ? 1 : 0;
   read_class(line.substr(blank + 1, colon - blank - 1), device);
   read_ids(line, device);
   std::string_view name = line.substr(colon + 2);
@@ -165,11 +177,15 @@ Status read_lspci(std::string_view text, SurveyWriter& writer) {
   Section section;
   std::size_t count = 0;
   bool verbose = false;
+  int contradictions = 0;  // a card that was swapped may cause one
   std::vector<PciDevice*> seen;
   for (std::string_view line : split_lines(text)) {
     if (line.empty()) continue;
     if (line.front() != ' ' && line.front() != '\t') {
-      device = read_header(line, writer);
+      device = read_header(line, writer, contradictions);
+      if (contradictions >= kMaxContradictions)
+        return malformed(writer.source(), "this is another machine than the files read before",
+                         "the same PCI devices", std::string(line.substr(0, 80)));
       section = {};
       if (device != nullptr) {
         seen.push_back(device);

@@ -35,6 +35,23 @@ std::vector<std::optional<int>> header_columns(std::string_view line) {
   return columns;
 }
 
+int num_gpus_in(const std::vector<std::optional<int>>& columns) {
+  return static_cast<int>(
+      std::count_if(columns.begin(), columns.end(), [](auto c) { return c.has_value(); }));
+}
+
+// Every report of the driver lists all GPUs. One that lists another number than an earlier one did
+// is of another machine.
+Status expect_gpus(SurveyWriter& writer, int count) {
+  const auto& gpus = writer.survey().gpus;
+  const auto known = std::count_if(gpus.begin(), gpus.end(), [](const GpuFacts& gpu) {
+    return gpu.vendor == GpuVendor::kNvidia && gpu.has_driver == true;
+  });
+  if (known == 0 || known == count) return {};
+  return malformed(writer.source(), "this is another machine than the files read before",
+                   std::to_string(known) + " GPUs", std::to_string(count) + " GPUs");
+}
+
 bool is_header(std::string_view line) {
   const auto words = split_words(line);
   return !words.empty() && gpu_number(words[0]) &&
@@ -60,7 +77,9 @@ Status read_topology_matrix(std::string_view text, SurveyWriter& writer) {
   int rows = 0;
   for (std::string_view line : split_lines(text)) {
     if (columns.empty()) {
-      if (is_header(line)) columns = header_columns(line);
+      if (!is_header(line)) continue;
+      columns = header_columns(line);
+      TANDEM_TRY_STATUS(expect_gpus(writer, num_gpus_in(columns)));
       continue;
     }
     const auto words = split_words(line);
@@ -104,6 +123,7 @@ Status read_peer_matrix(std::string_view text, SurveyWriter& writer) {
     if (words.empty() || !gpu_number(words[0])) continue;
     if (columns.empty()) {
       columns = header_columns(line);
+      TANDEM_TRY_STATUS(expect_gpus(writer, num_gpus_in(columns)));
       continue;
     }
     const auto row = gpu_number(words[0]);
@@ -120,9 +140,14 @@ Status read_peer_matrix(std::string_view text, SurveyWriter& writer) {
 }
 
 Status read_nvlink_status(std::string_view text, SurveyWriter& writer) {
+  const auto lines = split_lines(text);
+  const auto listed = std::count_if(lines.begin(), lines.end(), [](std::string_view line) {
+    return line.starts_with("GPU ") && contains(line, "(UUID");
+  });
+  if (listed > 0) TANDEM_TRY_STATUS(expect_gpus(writer, static_cast<int>(listed)));
   GpuFacts* gpu = nullptr;
   bool any = false;
-  for (std::string_view line : split_lines(text)) {
+  for (std::string_view line : lines) {
     const std::string_view content = trim(line);
     if (content.starts_with("GPU ") && contains(content, ":")) {
       const auto index = leading_int(content.substr(4));
