@@ -1,3 +1,7 @@
+# -O2 for all, -O3 where arithmetic is (device/), -O1 where nothing is hot and templates are many:
+# a release build from nothing has to be done within minutes on two cores.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
 # Warnings are errors everywhere; sanitizers are chosen by TANDEM_SANITIZE; ccache is used where present.
 add_library(tandem_options INTERFACE)
 target_compile_options(tandem_options INTERFACE

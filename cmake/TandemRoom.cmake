@@ -1,10 +1,10 @@
-# tandem_room(NAME DEPENDS room... LINK library... [SUBROOMS dir...] [EXCLUDE regex])
+# tandem_room(NAME DEPENDS room... LINK library... [SUBROOMS dir...] [EXCLUDE regex] [OPTIMISE -On])
 #
 # One folder under src/ is one library `tandem_NAME` made of its *.cpp files and those of SUBROOMS.
 # Files ending in _test.cpp become the test program NAME_test, linked with GoogleMock's main.
 # DEPENDS names the rooms that this one may include; scripts/check_rooms.py holds the code to it.
 function(tandem_room name)
-  cmake_parse_arguments(ROOM "" "EXCLUDE" "DEPENDS;LINK;SUBROOMS;TEST_LINK" ${ARGN})
+  cmake_parse_arguments(ROOM "" "EXCLUDE;OPTIMISE" "DEPENDS;LINK;SUBROOMS;TEST_LINK" ${ARGN})
   set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(subroom ${ROOM_SUBROOMS})
     list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${subroom}/*.cpp)
@@ -21,6 +21,9 @@ function(tandem_room name)
   if(sources)
     add_library(tandem_${name} STATIC ${sources})
     target_link_libraries(tandem_${name} PUBLIC tandem_options ${rooms} ${ROOM_LINK})
+    if(ROOM_OPTIMISE AND CMAKE_BUILD_TYPE STREQUAL "Release")
+      target_compile_options(tandem_${name} PRIVATE ${ROOM_OPTIMISE})
+    endif()
   else()
     add_library(tandem_${name} INTERFACE)
     target_link_libraries(tandem_${name} INTERFACE tandem_options ${rooms} ${ROOM_LINK})
