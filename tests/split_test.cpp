@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ostream>
 
 #include "support/cpu_runtime.h"
 
@@ -24,6 +25,11 @@ struct Case {
   std::string model;
   SplitChoice split;
 };
+
+// GoogleTest prints parameters by this name.
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.model << ' ' << one.split.name;
+}
 
 std::vector<Case> matrix() {
   const std::vector<SplitChoice> splits = {
