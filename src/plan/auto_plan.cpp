@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "plan/layout.h"
+#include "plan/search.h"
 
 namespace tandem {
 namespace {
@@ -152,6 +153,24 @@ std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
   return "use more devices, a smaller quantisation or a smaller model";
 }
 
+// Shares that follow speed alone may overfill a small device: then the search knows better ones, or
+// does without it. Only where the request leaves everything open.
+std::optional<Plan> searched_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                                  const PlanRequest& request) {
+  const bool open =
+      !request.split && !request.group_size && !request.num_stages && request.shares.empty();
+  const auto engine = find_engine("tandem");
+  if (!open || !engine.ok()) return std::nullopt;
+  Machine machine;
+  machine.devices = devices;
+  SearchRequest search;
+  search.plan = request;
+  search.workload.concurrency = request.max_sequences;
+  auto found = search_plans(spec, machine, **engine, search);
+  if (!found.ok() || found->plans.empty() || !found->plans.front().fits) return std::nullopt;
+  return std::move(found->plans.front());
+}
+
 }  // namespace
 
 std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices) {
@@ -189,6 +208,7 @@ Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>
   layout.split_by_expert = request.split_by_expert;
   TANDEM_TRY(Plan plan, lay_out(spec, layout));
   if (plan.fits) return plan;
+  if (auto searched = searched_plan(spec, devices, request)) return *std::move(searched);
   return Error{
       ErrorCode::kDoesNotFit, plan.why_not + "; " + advice_for(spec, layout), "plan", {}, {}};
 }

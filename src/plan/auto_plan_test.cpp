@@ -133,6 +133,19 @@ TEST(ChoosePlan, SaysWhatWouldFit) {
   EXPECT_THAT(plan.error().to_string(), HasSubstr("it fits with -c "));
 }
 
+TEST(ChoosePlan, SearchesWhereEqualSharesOverfillASmallDevice) {
+  const ModelSpec spec = model_for_test({});
+  std::vector<MachineDevice> devices = cpus(2);
+  devices[0].memory_bytes = 64 * kMiB;
+  devices[1].memory_bytes = 7 * kMiB;
+  const auto plan = choose_plan(spec, devices, {});
+  ASSERT_TRUE(plan.ok()) << plan.error().to_string();
+  EXPECT_TRUE(plan->fits);
+  PlanRequest tensor;
+  tensor.split = SplitMode::kTensor;
+  EXPECT_FALSE(choose_plan(spec, devices, tensor).ok());
+}
+
 TEST(RelativeSpeeds, BandwidthElseCores) {
   std::vector<MachineDevice> devices = cpus(2);
   devices[1].cores.push_back(9);

@@ -34,8 +34,8 @@ struct SearchResult {
   std::size_t num_candidates = 0;
 };
 
-// What the objective is multiplied with, so that a device more must bring one per cent at least, and
-// stages of groups one beyond that: a plan that gains less is not worth its links and power.
+// What the objective is multiplied with, so that a device more must bring one per cent at least,
+// and stages of groups one beyond that: a plan that gains less is not worth its links and power.
 double division_charge(std::size_t num_ranks, bool hybrid);
 
 // Searches the divisions of the model over the machine:
