@@ -40,7 +40,7 @@ bool ends_in_thought(std::string_view prompt) {
 // How to read the answer: the template's way of writing calls, and the tools that may be called.
 ToolCallParserOptions read_tools(FieldReader& reader, const ServedModel& model) {
   ToolCallParserOptions options;
-  options.format = detect_tool_call_format(model.chat_template->source());
+  options.format = model.chat_template->tool_call_format();
   const Json* choice = reader.find("tool_choice");
   if (choice != nullptr && *choice == "none") return options;
   if (choice != nullptr && *choice != "auto") {
