@@ -45,6 +45,7 @@ ModelServer::~ModelServer() {
 void ModelServer::serve(ServedModel model) {
   model_ = std::move(model);
   model_.metrics = &metrics_;
+  has_model_ = true;
   state_ = State::kReady;
 }
 
@@ -115,7 +116,7 @@ void ModelServer::add_routes() {
     };
   }
   add_plain("GET", "/metrics", true, [this](const Exchange& exchange) {
-    const EngineStats stats = state() == State::kLoading ? EngineStats() : model_.engine->stats();
+    const EngineStats stats = has_model_ ? model_.engine->stats() : EngineStats();
     exchange->respond({200,
                        "text/plain; version=0.0.4; charset=utf-8",
                        metrics_.expose(stats, http_->num_connections()),

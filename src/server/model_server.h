@@ -75,6 +75,7 @@ class ModelServer {
   ServerMetrics metrics_;
   std::multimap<std::string, Route> routes_;  // by path
   ServedModel model_;                         // set before state_ leaves kLoading
+  std::atomic<bool> has_model_{false};        // model_ is set, and stays so
   std::atomic<State> state_{State::kLoading};
   mutable std::mutex failure_mutex_;
   std::string failure_;  // guarded by failure_mutex_

@@ -396,6 +396,17 @@ TEST_F(ModelServerTest, HealthTellsEachState) {
   EXPECT_EQ(post("/v1/chat/completions", chat()).status, 503);
 }
 
+TEST_F(ModelServerTest, MetricsAreThereWhateverTheState) {
+  listen();
+  EXPECT_EQ(get("/metrics").status, 200);
+  server_->drain(0);
+  EXPECT_EQ(get("/metrics").status, 200) << "ended while it loaded";
+  listen();
+  server_->fail("no such model");
+  EXPECT_EQ(get("/metrics").status, 200);
+  EXPECT_EQ(json::parse(get("/health").body)["reason"], "no such model");
+}
+
 TEST_F(ModelServerTest, HealthTellsWhyTheModelFailed) {
   ScriptedRunnerOptions runner;
   runner.fail = [](std::int64_t) -> std::optional<Error> {
