@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "machine/gpu_catalogue.h"
 
 namespace tandem {
 namespace data {
@@ -22,6 +23,9 @@ namespace {
 // without peer access reduce at about 5 GB/s, published llama.cpp rows).
 constexpr double kStagedShare = 0.75;
 constexpr double kStagedExtraUs = 8;
+
+// Of the makers' figure for one direction (data/links.json, about).
+constexpr double kNvlinkShare = 0.9;
 
 const LinkSpec& spec_named(std::string_view name) {
   auto found = find_link_spec(name);
@@ -82,6 +86,15 @@ Wire wire_between(const Machine& machine, const MachineDevice& a, const MachineD
   if (const Link* link = machine.find_link(a.id, b.id)) {
     wire.nvlink = link->kind == LinkKind::kNvlink;
     wire.peer = link->peer_access.value_or(wire.nvlink);
+    if (wire.nvlink) {
+      // What a bridge of the card's generation reaches, where nobody measured it.
+      const GpuModel* model = find_gpu_model(a.name, a.memory_bytes);
+      const LinkSpec& bridge = spec_named("nvlink3");
+      wire.latency_us = bridge.latency_us;
+      wire.bandwidth_gbps = model != nullptr && model->nvlink_gbps
+                                ? *model->nvlink_gbps / 2 * kNvlinkShare
+                                : bridge.bandwidth_gbps;
+    }
     if (link->bandwidth_gbps) wire.bandwidth_gbps = *link->bandwidth_gbps;
     if (link->latency_us) wire.latency_us = *link->latency_us;
   }
