@@ -33,6 +33,7 @@ inline MatrixView dense(float* data, std::int64_t rows, std::int64_t columns) {
 // One layer's keys and values of this rank, in pages ("blocks") of `block_tokens` positions.
 // k and v: [num_blocks, num_kv_heads, block_tokens, head_dim] of `type` (kF16, kF32 or kQ8_0; for
 // kQ8_0 head_dim is a multiple of 32). A slot is block_index * block_tokens + offset in the block.
+// Within a head of a block a device may lay out k as it likes: only its own ops read it.
 struct KvView {
   void* k = nullptr;
   void* v = nullptr;

@@ -65,6 +65,7 @@ AttentionWork work_of(const AttentionArgs& args, const SequenceSlice& sequence, 
   work.row_bytes = row_bytes;
   work.block_bytes = row_bytes * kv.block_tokens * kv.num_kv_heads;
   work.block_tokens = kv.block_tokens;
+  work.by_columns = keys_by_columns(kv.type, kv.block_tokens);
   work.block_table = sequence.block_table.data();
   return work;
 }

@@ -66,14 +66,23 @@ class Cache {
   std::vector<float> stored(bool want_k, std::size_t sequence, std::int32_t position,
                             std::int32_t head) const {
     const std::int64_t s = slot(sequence, position);
-    const std::int64_t row =
-        (s / shape_.block_tokens * shape_.num_kv_heads + head) * shape_.block_tokens +
-        s % shape_.block_tokens;
+    const std::int64_t offset = s % shape_.block_tokens;
+    const std::int64_t block_head = s / shape_.block_tokens * shape_.num_kv_heads + head;
     const std::int64_t row_bytes = *bytes_of(shape_.type, shape_.head_dim);
+    const std::byte* bytes =
+        (want_k ? k_ : v_).data() + block_head * shape_.block_tokens * row_bytes;
     std::vector<float> values(static_cast<std::size_t>(shape_.head_dim));
-    const auto& bytes = want_k ? k_ : v_;
-    dequantise(shape_.type, {bytes.data() + row * row_bytes, static_cast<std::size_t>(row_bytes)},
-               values);
+    if (!want_k || !keys_by_columns(shape_.type, shape_.block_tokens)) {
+      dequantise(shape_.type, {bytes + offset * row_bytes, static_cast<std::size_t>(row_bytes)},
+                 values);
+      return values;
+    }
+    const std::int64_t element_bytes = row_bytes / shape_.head_dim;
+    for (std::size_t d = 0; d < values.size(); ++d) {
+      const std::int64_t at = static_cast<std::int64_t>(d) * shape_.block_tokens + offset;
+      dequantise(shape_.type, {bytes + at * element_bytes, static_cast<std::size_t>(element_bytes)},
+                 {&values[d], 1});
+    }
     return values;
   }
   const std::vector<std::int32_t>& lengths() const { return lengths_; }
@@ -220,14 +229,17 @@ TEST_P(Attention, LongContextsAcrossSplits) {
 TEST_P(Attention, HeadDimsAndTypesAndGroupings) {
   for (const ElementType type : {ElementType::kF16, ElementType::kF32, ElementType::kQ8_0}) {
     for (const std::int32_t head_dim : {8, 20, 32, 40, 64, 80, 96, 128, 256}) {
-      if (type == ElementType::kQ8_0 && head_dim % 32 != 0) continue;
-      check({.num_q_heads = 3,
-             .q_heads_per_kv_head = 1,
-             .num_kv_heads = 3,
-             .head_dim = head_dim,
-             .type = type,
-             .block_tokens = 8},
-            {75, 20}, {2, 20});
+      // K by rows and by columns
+      for (const std::int32_t block_tokens : {8, 32}) {
+        if (type == ElementType::kQ8_0 && head_dim % 32 != 0) continue;
+        check({.num_q_heads = 3,
+               .q_heads_per_kv_head = 1,
+               .num_kv_heads = 3,
+               .head_dim = head_dim,
+               .type = type,
+               .block_tokens = block_tokens},
+              {75, 20}, {2, 20});
+      }
     }
   }
   check({.num_q_heads = 71, .q_heads_per_kv_head = 71, .num_kv_heads = 1, .head_dim = 16}, {90},

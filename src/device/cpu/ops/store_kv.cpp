@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
@@ -17,15 +18,41 @@ void store_row(const Kernels& kernels, ElementType type, const float* row, std::
   }
 }
 
-// Writes every head of one token. base: kv.k or kv.v.
-void store_token(const Kernels& kernels, const KvView& kv, std::int64_t row_bytes,
-                 std::int64_t slot, const float* heads, void* base) {
-  const std::int64_t block = slot / kv.block_tokens;
+// Writes element d to out[d * stride]. type: kF16 or kF32.
+void store_column(const Kernels& kernels, ElementType type, const float* row, std::int64_t count,
+                  std::int64_t stride, std::byte* out) {
+  if (type == ElementType::kF32) {
+    auto* to = reinterpret_cast<float*>(out);
+    for (std::int64_t d = 0; d < count; ++d) to[d * stride] = row[d];
+    return;
+  }
+  constexpr std::int64_t kPiece = 64;
+  std::uint16_t rounded[kPiece];
+  auto* to = reinterpret_cast<std::uint16_t*>(out);
+  for (std::int64_t begin = 0; begin < count; begin += kPiece) {
+    const std::int64_t n = std::min(kPiece, count - begin);
+    kernels.f16(row + begin, n, rounded);
+    for (std::int64_t d = 0; d < n; ++d) to[(begin + d) * stride] = rounded[d];
+  }
+}
+
+// Writes every head of one token's K or V. by_columns: see keys_by_columns().
+void store_token(const Kernels& kernels, const KvView& kv, std::int64_t slot, const float* heads,
+                 void* base, bool by_columns) {
+  const std::int64_t row_bytes = *bytes_of(kv.type, kv.head_dim);
+  const std::int64_t head_bytes = row_bytes * kv.block_tokens;
   const std::int64_t offset = slot % kv.block_tokens;
+  auto* block =
+      static_cast<std::byte*>(base) + slot / kv.block_tokens * kv.num_kv_heads * head_bytes;
   for (std::int32_t head = 0; head < kv.num_kv_heads; ++head) {
-    const std::int64_t row = (block * kv.num_kv_heads + head) * kv.block_tokens + offset;
-    store_row(kernels, kv.type, heads + head * kv.head_dim, kv.head_dim,
-              static_cast<std::byte*>(base) + row * row_bytes);
+    const float* row = heads + head * kv.head_dim;
+    std::byte* out = block + head * head_bytes;
+    if (by_columns) {
+      store_column(kernels, kv.type, row, kv.head_dim, kv.block_tokens,
+                   out + offset * (row_bytes / kv.head_dim));
+    } else {
+      store_row(kernels, kv.type, row, kv.head_dim, out + offset * row_bytes);
+    }
   }
 }
 
@@ -45,12 +72,12 @@ void store_kv(CpuContext& context, MatrixView k, MatrixView v, const KvView& kv,
   for (const std::int64_t slot : slots) {
     TANDEM_CHECK(slot >= 0 && slot < num_slots, "a slot of the cache");
   }
-  const std::int64_t row_bytes = *bytes_of(kv.type, kv.head_dim);
+  const bool by_columns = keys_by_columns(kv.type, kv.block_tokens);
   for_range(context, k.rows, 2 * columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t slot = slots[static_cast<std::size_t>(i)];
-      store_token(context.kernels, kv, row_bytes, slot, k.row(i), kv.k);
-      store_token(context.kernels, kv, row_bytes, slot, v.row(i), kv.v);
+      store_token(context.kernels, kv, slot, k.row(i), kv.k, by_columns);
+      store_token(context.kernels, kv, slot, v.row(i), kv.v, false);
     }
   });
 }

@@ -15,6 +15,12 @@ inline constexpr int kAttentionTile = 64;
 inline constexpr int kAttentionSplit = 512;
 inline constexpr int kAttentionRows = 60;  // a multiple of every kernel's rows at once, in L2
 
+// Does the CPU keep K of a head of a block by columns, [head_dim, block_tokens]? Scores of 16
+// positions are then sums of products of whole vectors. Else, as V: [block_tokens, head_dim].
+inline bool keys_by_columns(ElementType type, int block_tokens) {
+  return type != ElementType::kQ8_0 && block_tokens % 16 == 0;
+}
+
 // Rows of queries that read the same KV head of one sequence: row = query * num_heads + head.
 struct AttentionWork {
   const float* q = nullptr;   // the first query's first head; heads follow each other
@@ -28,11 +34,12 @@ struct AttentionWork {
   int window = 0;
 
   ElementType type = ElementType::kF16;
-  const std::byte* k = nullptr;  // the KV head's first row in block 0
+  const std::byte* k = nullptr;  // the KV head's first byte in block 0
   const std::byte* v = nullptr;
   std::int64_t row_bytes = 0;
   std::int64_t block_bytes = 0;  // from one block to the next
   int block_tokens = 0;
+  bool by_columns = false;  // keys_by_columns()
   const std::int32_t* block_table = nullptr;
 
   int rows() const { return num_queries * num_heads; }
