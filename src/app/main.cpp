@@ -21,6 +21,9 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", "tandem " TANDEM_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return "error: " + std::string(error.what()) + "; --help says what there is\n";
+  });
   bool verbose = false;
   app.add_flag("-v,--verbose", verbose, "Say more on standard error");
   app.parse_complete_callback(

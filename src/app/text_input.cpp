@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -42,6 +43,9 @@ Result<std::string> read_text_file(const std::string& path) {
   }
   std::ifstream stream(path, std::ios::binary);
   if (!stream) return not_found("file cannot be opened", path);
+  if (std::filesystem::is_directory(path)) {
+    return invalid_argument("a folder instead of a file", "a text file", path);
+  }
   std::string text{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
   if (stream.bad()) return Error{ErrorCode::kIo, "file cannot be read", path, {}, {}};
   return text;

@@ -10,7 +10,12 @@ struct ProgramRun {
   std::string err;  // standard error
 };
 
-// Runs `build/bin/tandem ARGUMENTS` through the shell, standard input empty, and waits for it.
-ProgramRun run_tandem(const std::string& arguments);
+struct ProgramTerms {
+  std::string input;                    // standard input
+  bool interrupt_after_output = false;  // SIGINT, as from Ctrl-C, once it has written something
+};
+
+// Runs `build/bin/tandem ARGUMENTS` through the shell and waits for it.
+ProgramRun run_tandem(const std::string& arguments, const ProgramTerms& terms = {});
 
 }  // namespace tandem
