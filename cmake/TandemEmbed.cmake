@@ -1,11 +1,14 @@
-# tandem_embed(TARGET FILE SYMBOL): gives TARGET the text of FILE as
-# `extern const std::string_view SYMBOL` in namespace tandem (a raw string in a generated source).
-# The build follows changes of FILE.
-function(tandem_embed target file symbol)
-  set(source ${CMAKE_CURRENT_BINARY_DIR}/${symbol}.cpp)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
-  file(READ ${file} TANDEM_EMBED_TEXT)
-  set(TANDEM_EMBED_SYMBOL ${symbol})
-  configure_file(${CMAKE_SOURCE_DIR}/cmake/embedded_text.cpp.in ${source} @ONLY)
-  target_sources(${target} PRIVATE ${source})
+# tandem_embed(TARGET FILE NAME): gives TARGET the bytes of FILE as
+# `extern const std::string_view NAME` in namespace tandem::data, so that the program needs no data
+# files beside it. FILE may be made by the build.
+set(TANDEM_EMBED_SCRIPT ${CMAKE_CURRENT_LIST_DIR}/embed_file.cmake)
+function(tandem_embed target file name)
+  set(output ${CMAKE_CURRENT_BINARY_DIR}/embedded_${name}.cpp)
+  add_custom_command(
+    OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${file} -DOUTPUT=${output} -DNAME=${name}
+            -P ${TANDEM_EMBED_SCRIPT}
+    DEPENDS ${file} ${TANDEM_EMBED_SCRIPT}
+    VERBATIM)
+  target_sources(${target} PRIVATE ${output})
 endfunction()

@@ -13,7 +13,9 @@
 
 namespace tandem {
 
+namespace data {
 extern const std::string_view kModelsJson;  // data/models.json
+}
 
 namespace {
 
@@ -31,7 +33,7 @@ bool has_name(const KnownShape& shape, std::string_view name) {
 }
 
 std::vector<KnownShape> parse_catalogue() {
-  const auto catalogue = nlohmann::json::parse(kModelsJson);
+  const auto catalogue = nlohmann::json::parse(data::kModelsJson);
   std::vector<KnownShape> shapes;
   for (const auto& entry : catalogue.at("models"))
     shapes.push_back(shape_from_json_value(entry, "data/models.json").value());
