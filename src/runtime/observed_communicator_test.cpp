@@ -10,8 +10,8 @@ namespace tandem {
 namespace {
 
 void work_for(std::int64_t microseconds) {
-  const std::int64_t until = monotonic_us() + microseconds;
-  while (monotonic_us() < until) {
+  const std::int64_t until = monotonic_ns() + 1000 * microseconds;
+  while (monotonic_ns() < until) {
   }
 }
 
