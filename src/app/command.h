@@ -24,6 +24,7 @@ void add_model_command(CLI::App& app, CommandOutcome& outcome);
 void add_serve_command(CLI::App& app, CommandOutcome& outcome);
 void add_tokenize_commands(CLI::App& app, CommandOutcome& outcome);
 void add_doctor_command(CLI::App& app, CommandOutcome& outcome);
+void add_bench_command(CLI::App& app, CommandOutcome& outcome);
 void add_plan_command(CLI::App& app, CommandOutcome& outcome);
 void add_compare_command(CLI::App& app, CommandOutcome& outcome);
 

@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   tandem::add_serve_command(app, outcome);
   tandem::add_tokenize_commands(app, outcome);
   tandem::add_doctor_command(app, outcome);
+  tandem::add_bench_command(app, outcome);
   tandem::add_plan_command(app, outcome);
   tandem::add_compare_command(app, outcome);
 

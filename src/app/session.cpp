@@ -85,7 +85,8 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
 }
 
 Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan plan,
-                                               const ModelOptions& options) {
+                                               const ModelOptions& options,
+                                               RuntimeOptions runtime_options) {
   TANDEM_TRY(const Machine machine, detect_local_machine());
   TANDEM_TRY(const auto parts, select(device_ids(plan), machine));
   std::vector<std::unique_ptr<Device>> devices;
@@ -94,7 +95,6 @@ Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan pl
     devices.push_back(std::move(device));
   }
   ProgressBar progress("loading weights");
-  RuntimeOptions runtime_options;
   runtime_options.on_load_progress = [&progress](std::int64_t done, std::int64_t total) {
     progress.update(done, total);
   };

@@ -31,8 +31,9 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
                        std::int32_t max_output_rows = 0);
 
 // Opens the plan's devices, loads the weights (with a progress bar on a terminal) and starts the
-// ranks. Blocks.
+// ranks. Blocks. runtime_options: on_load_progress is set here.
 Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan plan,
-                                               const ModelOptions& options);
+                                               const ModelOptions& options,
+                                               RuntimeOptions runtime_options = {});
 
 }  // namespace tandem

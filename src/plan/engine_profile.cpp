@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "machine/json_reader.h"
+#include "machine/user_data.h"
 
 namespace tandem {
 namespace data {
@@ -118,10 +120,38 @@ Result<std::vector<EngineProfile>> parse_engine_profiles(std::string_view text) 
   return profiles;
 }
 
+namespace {
+
+// Of TANDEM_ENGINES, else ~/.config/tandem/engines.json (`bench --calibrate` writes such a file):
+// profiles replace those of the same name and follow the others otherwise. A file
+// that cannot be read as such is said so and left out: it is no reason to plan nothing.
+void merge_user_profiles(std::vector<EngineProfile>& profiles) {
+  const auto file = read_user_data("TANDEM_ENGINES", "engines.json");
+  if (!file) return;
+  auto own = parse_engine_profiles(file->text);
+  if (!own.ok()) {
+    spdlog::warn("{}", own.error().at(file->path).to_string());
+    return;
+  }
+  for (EngineProfile& profile : *own) {
+    const auto found = std::find_if(
+        profiles.begin(), profiles.end(),
+        [&](const EngineProfile& other) { return lower(other.name) == lower(profile.name); });
+    if (found == profiles.end()) {
+      profiles.push_back(std::move(profile));
+    } else {
+      *found = std::move(profile);
+    }
+  }
+}
+
+}  // namespace
+
 const std::vector<EngineProfile>& engine_profiles() {
   static const std::vector<EngineProfile> profiles = [] {
     auto parsed = parse_engine_profiles(data::kEnginesJson);
     TANDEM_CHECK(parsed.ok(), parsed.error().to_string());
+    merge_user_profiles(*parsed);
     return *std::move(parsed);
   }();
   return profiles;

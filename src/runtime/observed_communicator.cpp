@@ -4,8 +4,9 @@
 
 namespace tandem {
 
-ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown)
-    : inner_(std::move(inner)), slowdown_(slowdown) {}
+ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown,
+                                           std::int64_t from_step)
+    : inner_(std::move(inner)), slowdown_(slowdown), steps_until_slow_(from_step) {}
 
 Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
   before_collective();
@@ -30,11 +31,12 @@ Status ObservedCommunicator::barrier() {
 }
 
 void ObservedCommunicator::begin_step() {
+  if (steps_until_slow_ >= 0) --steps_until_slow_;
   arithmetic_began_ns_ = monotonic_ns();
 }
 
 void ObservedCommunicator::before_collective() {
-  if (slowdown_ <= 0) return;
+  if (slowdown_ <= 0 || steps_until_slow_ >= 0) return;
   const std::int64_t now = monotonic_ns();
   const auto taken = static_cast<double>(now - arithmetic_began_ns_);
   const std::int64_t until = now + static_cast<std::int64_t>(slowdown_ * taken);

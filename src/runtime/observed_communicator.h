@@ -11,8 +11,10 @@ namespace tandem {
 // and `bench` the time between two collectives, the rank's own arithmetic, can be stretched.
 class ObservedCommunicator : public Communicator {
  public:
-  // slowdown: 0.2 makes the arithmetic between collectives take 20 % longer.
-  ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown);
+  // slowdown: 0.2 makes the arithmetic between collectives take 20 % longer, once `from_step` steps
+  // are done.
+  ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown,
+                       std::int64_t from_step = 0);
 
   int rank() const override { return inner_->rank(); }
   int size() const override { return inner_->size(); }
@@ -36,6 +38,7 @@ class ObservedCommunicator : public Communicator {
 
   std::unique_ptr<Communicator> inner_;
   double slowdown_;
+  std::int64_t steps_until_slow_;
   std::int64_t arithmetic_began_ns_ = 0;
   std::atomic<std::uint64_t> num_signs_{0};
 };

@@ -118,7 +118,8 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.context_tokens = plan_.context_tokens;
       seat.device = std::move(devices[next_device]);
       seat.group = std::make_unique<ObservedCommunicator>(
-          std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0);
+          std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0,
+          options_.injected_slowdown_from_step);
       seat.from_previous = from_previous;
       seat.to_next = to_next;
       ranks_.push_back(std::make_unique<Rank>(std::move(seat)));

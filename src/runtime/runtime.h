@@ -59,6 +59,7 @@ struct RuntimeOptions {
   // Faults for tests and `bench`. Per rank (over all stages), relative: 0.2 makes its compute 20 %
   // slower. Empty: none.
   std::vector<double> injected_slowdown;
+  std::int64_t injected_slowdown_from_step = 0;  // micro-steps before it begins
   std::int64_t injected_link_delay_us = 0;
 };
 

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/bench/bench_session.h"
+#include "machine/machine.h"
+#include "model/model_spec.h"
+#include "plan/plan.h"
+
+namespace tandem {
+
+// The devices that are measured. `auto` on a machine without GPUs and with one NUMA node, where
+// there would be nothing to compare, gives two devices of half of its cores each.
+Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options);
+
+// One device first, then the setups that `plans` names or, for `auto`: tensor groups and pipelines
+// of 2, 4, ... and all devices, and stages of two devices from four devices on.
+// context_tokens: of one sequence. Errors: an unknown name, a plan that does not fit.
+Result<std::vector<Plan>> bench_plans(const ModelSpec& spec,
+                                      const std::vector<MachineDevice>& devices,
+                                      const BenchOptions& options, std::int64_t context_tokens);
+
+// The fraction of the model's work that each rank has by the weights it holds; with_output: with
+// the output matrix, which a prompt passes only once.
+std::vector<double> work_fractions(const ModelSpec& spec, const Plan& plan, bool with_output);
+
+std::vector<std::string> device_ids_of(const Plan& plan);
+
+}  // namespace tandem

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "device/cpu/ceilings.h"
+#include "machine/machine.h"
+
+namespace tandem {
+
+// What one device, or several of them at once, can do at most.
+struct DeviceSetCeilings {
+  std::vector<std::string> devices;  // ids, in the order of the command line
+  CpuCeilings rates;
+};
+
+// A message between two ranks on these devices, measured through comm/local.
+struct MeasuredLink {
+  std::string a;
+  std::string b;
+  double latency_us = 0;      // of 64 bytes, one way
+  double bandwidth_gbps = 0;  // of 4 MiB, one way
+  double all_reduce_us = 0;   // of one token's hidden state over both
+};
+
+struct CeilingSurvey {
+  std::vector<DeviceSetCeilings> sets;
+  std::vector<MeasuredLink> links;
+
+  // Null for a set that was not measured.
+  const CpuCeilings* find(const std::vector<std::string>& devices) const;
+  // The larger of both surveys' rates and the smaller of their latencies: a ceiling that was
+  // measured while others used the machine is none.
+  void merge(const CeilingSurvey& other);
+};
+
+struct SurveyRequest {
+  std::vector<MachineDevice> devices;          // CPU devices only
+  std::vector<std::vector<std::string>> sets;  // besides each device alone
+  std::string instruction_set = "auto";
+  std::int64_t hidden_size = 0;  // of the all-reduced message, in floats
+  CeilingOptions options;
+};
+
+// Blocks for about a second a set. Errors: an instruction set that this processor lacks.
+Result<CeilingSurvey> survey_ceilings(const SurveyRequest& request);
+
+}  // namespace tandem
