@@ -50,8 +50,16 @@ function(tandem_test name)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
     target_compile_options(${name} PRIVATE -O1)
   endif()
-  target_compile_definitions(${name} PRIVATE
-    TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
+  # Only sources that name these folders are compiled with them: a compiler cache then serves every
+  # checkout with the objects of the others.
+  foreach(source ${TEST_SOURCES})
+    get_filename_component(source ${source} ABSOLUTE)
+    file(STRINGS ${source} uses REGEX "TANDEM_(SOURCE|SHARED)_DIR" LIMIT_COUNT 1)
+    if(uses)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS
+        TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
+    endif()
+  endforeach()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
     PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
 endfunction()
