@@ -28,8 +28,9 @@ ROOMS = {
 }
 # Header prefix -> the folders that may include it.
 OPTIONAL = {
-    "cuda": ["src/device/cuda"],
+    "cuda": ["src/device/cuda", "src/comm/cuda"],
     "cublas": ["src/device/cuda"],
+    "simt": ["src/device/cuda"],  # the emulation's, in cuda_api.h and what it names alone
     "nccl": ["src/comm/nccl"],
     "mpi": ["src/comm/mpi"],
     "nvml": ["src/machine/nvml"],

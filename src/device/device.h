@@ -120,6 +120,22 @@ struct CpuDeviceOptions {
 // The calling rank's thread works as the first of them, so cores.size() - 1 are started.
 Result<std::unique_ptr<Device>> create_cpu_device(std::string id, const CpuDeviceOptions& options);
 
+struct CudaDeviceOptions {
+  int gpu_index = 0;
+  // This device is part `part` of `num_parts` ranks that share the GPU ("cuda:0#1").
+  int part = 0;
+  int num_parts = 1;
+  // One allocation that everything of the rank lies in, as the plan reckoned it; what does not fit
+  // is allocated beside it. 0: every buffer is an allocation of its own.
+  std::int64_t arena_bytes = 0;
+  Arithmetic arithmetic = Arithmetic::kInt8;
+};
+
+// A GPU, or a part of one, as a device. kUnsupported where the build has no CUDA; kNotFound where
+// there is no driver or no such GPU, saying which.
+Result<std::unique_ptr<Device>> create_cuda_device(std::string id,
+                                                   const CudaDeviceOptions& options);
+
 // A device that accepts everything and computes nothing (all results are zero): for the logic of
 // many ranks without the arithmetic.
 std::unique_ptr<Device> create_null_device(std::string id, std::int64_t memory_bytes);

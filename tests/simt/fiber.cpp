@@ -1,0 +1,140 @@
+#include "simt/fiber.h"
+
+#include <boost/context/fiber.hpp>
+#include <boost/context/protected_fixedsize_stack.hpp>
+#include <utility>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+#endif
+
+namespace simt {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr std::size_t kStackBytes = 256 * 1024;
+#else
+constexpr std::size_t kStackBytes = 64 * 1024;
+#endif
+
+// Where a stack lies, as AddressSanitizer wants to be told.
+struct StackPlace {
+  void* fake = nullptr;  // its own bookkeeping of the stack that is left
+  const void* bottom = nullptr;
+  std::size_t size = 0;
+};
+
+void leave_for([[maybe_unused]] StackPlace* from, [[maybe_unused]] const StackPlace& to) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(from ? &from->fake : nullptr, to.bottom, to.size);
+#endif
+}
+
+void arrive_at([[maybe_unused]] StackPlace& here, [[maybe_unused]] StackPlace* from) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(here.fake, from ? &from->bottom : nullptr,
+                                  from ? &from->size : nullptr);
+#endif
+}
+
+// Tells the fiber's own stack to whoever makes it.
+struct Allocator {
+  StackPlace* place;
+  boost::context::protected_fixedsize_stack stacks{kStackBytes};
+
+  boost::context::stack_context allocate() {
+    const auto context = stacks.allocate();
+    place->bottom = static_cast<const char*>(context.sp) - context.size;
+    place->size = context.size;
+    return context;
+  }
+  void deallocate(boost::context::stack_context& context) { stacks.deallocate(context); }
+};
+
+}  // namespace
+
+struct Fiber::Impl {
+  std::function<void()> body;
+  StackPlace own;
+  StackPlace outside;
+  boost::context::fiber inner;
+  boost::context::fiber caller;
+  bool done = false;
+};
+
+Fiber::Fiber(std::function<void()> body) : impl_(std::make_unique<Impl>()) {
+  Impl* impl = impl_.get();
+  impl->body = std::move(body);
+  impl->inner = boost::context::fiber(std::allocator_arg, Allocator{&impl->own},
+                                      [impl](boost::context::fiber&& caller) {
+                                        arrive_at(impl->own, &impl->outside);
+                                        impl->caller = std::move(caller);
+                                        impl->body();
+                                        impl->done = true;
+                                        leave_for(nullptr, impl->outside);
+                                        return std::move(impl->caller);
+                                      });
+}
+
+Fiber::~Fiber() = default;
+
+void Fiber::resume() {
+  leave_for(&impl_->outside, impl_->own);
+  impl_->inner = std::move(impl_->inner).resume();
+  arrive_at(impl_->outside, nullptr);
+}
+
+void Fiber::suspend() {
+  leave_for(&impl_->own, impl_->outside);
+  impl_->caller = std::move(impl_->caller).resume();
+  arrive_at(impl_->own, &impl_->outside);
+}
+
+bool Fiber::done() const {
+  return impl_->done;
+}
+
+namespace race_check {
+#if defined(__SANITIZE_THREAD__)
+void* create() {
+  return __tsan_create_fiber(0);
+}
+void destroy(void* thread) {
+  __tsan_destroy_fiber(thread);
+}
+void* current() {
+  return __tsan_get_current_fiber();
+}
+void enter(void* thread) {
+  __tsan_switch_to_fiber(thread, __tsan_switch_to_fiber_no_sync);
+}
+void release(void* object) {
+  __tsan_release(object);
+}
+void acquire(void* object) {
+  __tsan_acquire(object);
+}
+bool enabled() {
+  return true;
+}
+#else
+void* create() {
+  return nullptr;
+}
+void destroy(void*) {}
+void* current() {
+  return nullptr;
+}
+void enter(void*) {}
+void release(void*) {}
+void acquire(void*) {}
+bool enabled() {
+  return false;
+}
+#endif
+}  // namespace race_check
+
+}  // namespace simt

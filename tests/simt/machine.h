@@ -1,0 +1,47 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include "simt/runtime.h"
+
+namespace simt {
+
+// The state behind the runtime API; see runtime.h for what its functions mean.
+
+struct Gpu {
+  cudaError_t sticky = cudaSuccess;
+  cudaError_t injected = cudaSuccess;
+  int injected_after = -1;      // operations until `injected` strikes; -1: never
+  int failing_allocation = -1;  // allocations until one fails; -1: never
+  std::set<int> peers;          // whose memory it may use
+  Counters counters;
+};
+
+struct Allocation {
+  int device = 0;
+  std::size_t bytes = 0;
+};
+
+struct Machine {
+  std::mutex mutex;  // of everything below
+  MachineOptions options;
+  std::vector<Gpu> gpus = std::vector<Gpu>(2);
+  std::map<void*, Allocation> allocations;
+  std::set<Stream*> streams;
+  std::string last_failure;
+};
+
+Machine& machine();
+int& current_device();      // of the calling thread
+cudaError_t& last_error();  // of the calling thread
+cudaError_t remember(cudaError_t error);
+bool has_device(int device);
+// Captures that the calling thread has begun and not ended. Allocating and waiting are errors then,
+// as on a GPU (cudaStreamCaptureModeThreadLocal, the only mode here).
+int& captures_of_thread();
+void synchronize_streams_of(int device);
+
+}  // namespace simt
