@@ -163,7 +163,8 @@ Result<std::function<void(const std::string&)>> open_access_log(const std::strin
 }
 
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+  return host == "localhost" || host == "::1" || host.starts_with("127.") ||
+         host.ends_with(".sock");
 }
 
 Status serve(ServeOptions options) {
@@ -203,8 +204,10 @@ Status serve(ServeOptions options) {
   if (!result.ok()) return std::move(result).error();
   loaded = std::move(*result);
   server->serve(loaded.served);
-  fmt::print(stderr, "serving {} on {}://{}:{}\n", loaded.served.name, scheme,
-             options.server.http.host, server->port());
+  const std::string& host = options.server.http.host;
+  const std::string place =
+      host.ends_with(".sock") ? host : fmt::format("{}://{}:{}", scheme, host, server->port());
+  fmt::print(stderr, "serving {} on {}\n", loaded.served.name, place);
   serve_until_signalled(*server, signals, options.drain_timeout_s);
   return {};
 }
@@ -212,7 +215,8 @@ Status serve(ServeOptions options) {
 void add_http_options(CLI::App& command, ServeOptions& options) {
   HttpServerOptions& http = options.server.http;
   AccessOptions& access = options.server.access;
-  command.add_option("--host", http.host, "Address to listen on");
+  command.add_option("--host", http.host,
+                     "Address to listen on, or a path FILE.sock: a Unix socket");
   command.add_option("--port", http.port, "Port to listen on; 0: any free one");
   command.add_option("--api-key", access.keys, "A key that clients must have; may be repeated")
       ->delimiter(',');

@@ -8,7 +8,7 @@
 #include <variant>
 #include <vector>
 
-#include "server/api_error.h"
+#include "server/http/api_error.h"
 
 namespace tandem {
 

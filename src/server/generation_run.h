@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "server/api_error.h"
+#include "server/http/api_error.h"
 #include "server/http/http_exchange.h"
 #include "server/served_model.h"
 

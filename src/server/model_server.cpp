@@ -8,12 +8,12 @@
 #include "base/clock.h"
 #include "server/answer_json.h"
 #include "server/anthropic/messages.h"
+#include "server/http/web_page.h"
 #include "server/json_text.h"
 #include "server/native/completion.h"
 #include "server/native/native.h"
 #include "server/openai/chat.h"
 #include "server/openai/completions.h"
-#include "server/web_page.h"
 #include "text/tokenizer.h"
 
 namespace tandem {

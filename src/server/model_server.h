@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "server/access_guard.h"
+#include "server/http/access_guard.h"
 #include "server/http/http_server.h"
 #include "server/metrics.h"
 #include "server/served_model.h"

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "server/http/event_loop_asio.h"
 #include "server/http/http_server.h"
 
 namespace tandem::http_internal {
@@ -28,7 +29,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
 using Strand = asio::strand<asio::io_context::executor_type>;
-using PlainSocket = asio::basic_stream_socket<asio::ip::tcp, Strand>;
+using PlainSocket = asio::basic_stream_socket<asio::generic::stream_protocol, Strand>;
 using TlsSocket = asio::ssl::stream<PlainSocket>;
 
 class AnyConnection {
@@ -39,14 +40,21 @@ class AnyConnection {
 
 // What connections share, kept alive by each of them.
 struct ServerState {
-  asio::io_context io;
+  explicit ServerState(HttpServerOptions given) : options(std::move(given)) {}
+
   HttpServerOptions options;
+  std::unique_ptr<EventLoop> own_loop =
+      options.loop == nullptr ? std::make_unique<EventLoop>() : nullptr;
+  asio::io_context& io = (own_loop ? own_loop.get() : options.loop)->impl().io;
   HttpHandler handler;
   std::atomic<bool> is_accepting{true};
+  std::atomic<bool> is_over{false};  // the handler is no more
   std::mutex mutex;
   std::map<AnyConnection*, std::weak_ptr<AnyConnection>> connections;  // guarded by mutex
 };
 
+// "127.0.0.1", "::1"; "unix" of a Unix socket.
+std::string address_text(const asio::generic::stream_protocol::endpoint& endpoint);
 std::string header_text(int status, const HttpResponse& response, std::string_view framing,
                         bool keep_alive);
 HttpRequest make_request(const beast::http::request<beast::http::string_body>& message,
@@ -72,7 +80,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
         write_deadline_(plain(socket_).get_executor()) {
     error_code ignored;
     const auto endpoint = plain(socket_).remote_endpoint(ignored);
-    if (!ignored) peer_ = endpoint.address().to_string();
+    if (!ignored) peer_ = address_text(endpoint);
   }
   ~Connection() override {
     const std::lock_guard lock(state_.mutex);
@@ -133,6 +141,16 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     void end_stream() override {
       run([](Connection& c, Exchange& e) { c.write_end(e); });
     }
+    void abort() override {
+      run([](Connection& c, Exchange&) { c.close(); });
+    }
+    std::size_t unsent_bytes() const override { return connection_->unsent_bytes_; }
+    void when_there_is_room(std::function<void()> task) override {
+      run([task = std::move(task)](Connection& c, Exchange& e) mutable {
+        e.room_ = std::move(task);
+        c.tell_room();
+      });
+    }
     void on_gone(std::function<void()> callback) override {
       run_always([callback = std::move(callback)](Connection& c, Exchange& e) mutable {
         if (e.is_over_) return;
@@ -178,6 +196,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     int status_ = 0;
     std::int64_t sent_bytes_ = 0;
     std::function<void()> gone_;
+    std::function<void()> room_;
     std::optional<asio::steady_timer> timer_;
   };
 
@@ -296,7 +315,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     request.body = std::move(parser_->get().body());
     auto exchange = std::make_shared<Exchange>(std::move(request), this->shared_from_this());
     begin_answer(exchange);
-    state_.handler(std::move(exchange));
+    if (!state_.is_over) state_.handler(std::move(exchange));
   }
 
   void begin_answer(const std::shared_ptr<Exchange>& exchange) {
@@ -352,6 +371,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   void finish_answer(Exchange& exchange, bool complete) {
     if (std::exchange(exchange.is_over_, true)) return;
     exchange.gone_ = nullptr;
+    exchange.room_ = nullptr;
     if (exchange.timer_) exchange.timer_->cancel();
     answer_done_ = true;
     if (state_.options.on_complete) {
@@ -389,7 +409,13 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
                         self->unsent_bytes_ -= self->being_written_.size();
                         if (error) return self->close();
                         self->write_next();
+                        self->tell_room();
                       });
+  }
+
+  void tell_room() {
+    if (!exchange_ || !exchange_->room_ || unsent_bytes_ > HttpExchange::kFullBytes / 2) return;
+    std::exchange(exchange_->room_, nullptr)();
   }
 
   void next_request() {
@@ -462,7 +488,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   std::shared_ptr<Exchange> exchange_;
   std::deque<std::string> unsent_;
   std::string being_written_;
-  std::size_t unsent_bytes_ = 0;
+  std::atomic<std::size_t> unsent_bytes_ = 0;
   bool is_writing_ = false;
   bool answer_done_ = false;
 };

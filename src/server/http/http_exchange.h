@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,6 +26,14 @@ class HttpExchange {
   // A client that leaves more than HttpServerOptions::max_unsent_bytes unread is cut off.
   virtual void send(std::string piece) = 0;
   virtual void end_stream() = 0;
+  // Closes the connection, so that the client sees that what it got is not the whole answer.
+  virtual void abort() = 0;
+  // What was given to send() and has not left yet.
+  virtual std::size_t unsent_bytes() const = 0;
+  // Runs `task` once, on the connection's executor, when at most half of kFullBytes is unsent. For
+  // who stops at kFullBytes; not at all once the answer has ended.
+  virtual void when_there_is_room(std::function<void()> task) = 0;
+  static constexpr std::size_t kFullBytes = 256 * 1024;
 
   // Called once, on the connection's executor, if the client goes before the answer's end.
   virtual void on_gone(std::function<void()> callback) = 0;

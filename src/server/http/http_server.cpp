@@ -1,7 +1,10 @@
 #include "server/http/http_server.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <ctime>
 #include <thread>
@@ -31,7 +34,27 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+std::uint16_t port_of(const asio::generic::stream_protocol::endpoint& endpoint) {
+  const sockaddr* address = endpoint.data();
+  if (address->sa_family == AF_INET6) {
+    return ntohs(reinterpret_cast<const sockaddr_in6*>(address)->sin6_port);
+  }
+  return ntohs(reinterpret_cast<const sockaddr_in*>(address)->sin_port);
+}
+
 }  // namespace
+
+std::string address_text(const asio::generic::stream_protocol::endpoint& endpoint) {
+  char text[INET6_ADDRSTRLEN] = "unix";
+  const sockaddr* address = endpoint.data();
+  if (address->sa_family == AF_INET) {
+    inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text, sizeof text);
+  } else if (address->sa_family == AF_INET6) {
+    inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, text,
+              sizeof text);
+  }
+  return text;
+}
 
 std::string header_text(int status, const HttpResponse& response, std::string_view framing,
                         bool keep_alive) {
@@ -61,19 +84,22 @@ HttpRequest make_request(const beast::http::request<beast::http::string_body>& m
 
 using namespace http_internal;  // NOLINT: the other half of this file
 
-class HttpServer::Impl {
+// What waits for connections keeps it alive: on a loop of the caller's, its HttpServer may go
+// first.
+class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(HttpServerOptions options, HttpHandler handler)
-      : state_(std::make_shared<ServerState>()), acceptor_(asio::make_strand(state_->io)) {
-    state_->options = std::move(options);
+      : state_(std::make_shared<ServerState>(std::move(options))),
+        acceptor_(asio::make_strand(state_->io)) {
     state_->handler = std::move(handler);
   }
 
-  ~Impl() {
-    state_->is_accepting = false;
-    asio::post(acceptor_.get_executor(), [this] { close_acceptor(); });
+  void shut_down() {
+    stop_accepting();
+    state_->is_over = true;
     close_connections();
-    work_.reset();
+    if (!state_->own_loop) return;
+    state_->own_loop->impl().work.reset();
     for (std::thread& thread : threads_) thread.join();
   }
 
@@ -81,23 +107,23 @@ class HttpServer::Impl {
     TANDEM_TRY_STATUS(set_up_tls());
     const HttpServerOptions& options = state_->options;
     error_code error;
-    asio::ip::tcp::resolver resolver(state_->io);
-    const auto found = resolver.resolve(options.host, std::to_string(options.port),
-                                        asio::ip::resolver_base::passive, error);
-    if (error || found.empty()) return failure("cannot resolve the host", error);
-    const asio::ip::tcp::endpoint endpoint = *found.begin();
+    const bool is_path = options.host.ends_with(".sock");
+    const Endpoint endpoint = is_path ? path_endpoint(error) : address_endpoint(error);
+    if (error) return failure(is_path ? "no Unix socket" : "cannot resolve the host", error);
     acceptor_.open(endpoint.protocol(), error);
     if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
     if (!error) acceptor_.bind(endpoint, error);
+    if (!error && is_path) path_ = options.host;
     if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return failure("cannot listen", error);
-    port_ = acceptor_.local_endpoint().port();
+    if (!is_path) port_ = port_of(acceptor_.local_endpoint());
     raise_descriptor_limit();
     return {};
   }
 
   void run() {
     accept();
+    if (!state_->own_loop) return;
     for (std::int32_t i = 0; i < std::max(1, state_->options.num_threads); ++i) {
       threads_.emplace_back([this] { state_->io.run(); });
     }
@@ -110,14 +136,42 @@ class HttpServer::Impl {
   }
   void stop_accepting() {
     state_->is_accepting = false;
-    asio::post(acceptor_.get_executor(), [this] { close_acceptor(); });
+    asio::post(acceptor_.get_executor(), [self = shared_from_this()] { self->close_acceptor(); });
   }
 
  private:
+  using Endpoint = asio::generic::stream_protocol::endpoint;
+
+  Endpoint address_endpoint(error_code& error) {
+    const HttpServerOptions& options = state_->options;
+    asio::ip::tcp::resolver resolver(state_->io);
+    const auto found = resolver.resolve(options.host, std::to_string(options.port),
+                                        asio::ip::resolver_base::passive, error);
+    if (!error && found.empty()) error = asio::error::host_not_found;
+    return error ? Endpoint() : Endpoint(found.begin()->endpoint());
+  }
+
+  // A socket that a dead process left there is removed; one that answers is in use.
+  Endpoint path_endpoint(error_code& error) {
+    const std::string& path = state_->options.host;
+    if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+      error = asio::error::name_too_long;
+      return {};
+    }
+    const asio::local::stream_protocol::endpoint endpoint(path);
+    asio::local::stream_protocol::socket probe(state_->io);
+    error_code refused;
+    probe.connect(endpoint, refused);
+    if (refused == asio::error::connection_refused) ::unlink(path.c_str());
+    return endpoint;
+  }
+
   Error failure(const std::string& what, const error_code& error) const {
     return {ErrorCode::kIo,
             what,
-            fmt::format("{}:{}", state_->options.host, state_->options.port),
+            state_->options.host.ends_with(".sock")
+                ? state_->options.host
+                : fmt::format("{}:{}", state_->options.host, state_->options.port),
             {},
             error.message()};
   }
@@ -147,11 +201,11 @@ class HttpServer::Impl {
 
   void accept() {
     acceptor_.async_accept(asio::make_strand(state_->io),
-                           [this](error_code error, PlainSocket socket) {
-                             if (!state_->is_accepting) return close_acceptor();
-                             if (error) return accept_later(error);
-                             welcome(std::move(socket));
-                             accept();
+                           [self = shared_from_this()](error_code error, PlainSocket socket) {
+                             if (!self->state_->is_accepting) return self->close_acceptor();
+                             if (error) return self->accept_later(error);
+                             self->welcome(std::move(socket));
+                             self->accept();
                            });
   }
 
@@ -160,15 +214,15 @@ class HttpServer::Impl {
     spdlog::warn("cannot accept a connection: {}", error.message());
     retry_.emplace(acceptor_.get_executor());
     retry_->expires_after(std::chrono::milliseconds(100));
-    retry_->async_wait([this](error_code aborted) {
-      if (!aborted && state_->is_accepting) accept();
+    retry_->async_wait([self = shared_from_this()](error_code aborted) {
+      if (!aborted && self->state_->is_accepting) self->accept();
     });
   }
 
   void welcome(PlainSocket socket) {
     if (num_connections() >= state_->options.max_connections) return;  // closes it
     error_code ignored;
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);  // means nothing to Unix sockets
     if (tls_) {
       std::make_shared<Connection<TlsSocket>>(TlsSocket(std::move(socket), *tls_), state_)->run();
     } else {
@@ -180,6 +234,7 @@ class HttpServer::Impl {
     error_code ignored;
     acceptor_.close(ignored);
     if (retry_) retry_->cancel();
+    if (!path_.empty()) ::unlink(std::exchange(path_, {}).c_str());
   }
 
   void close_connections() {
@@ -195,25 +250,26 @@ class HttpServer::Impl {
   }
 
   std::shared_ptr<ServerState> state_;
-  asio::executor_work_guard<asio::io_context::executor_type> work_ =
-      asio::make_work_guard(state_->io);
-  asio::ip::tcp::acceptor acceptor_;
+  asio::basic_socket_acceptor<asio::generic::stream_protocol, Strand> acceptor_;
   std::optional<asio::ssl::context> tls_;
   std::optional<asio::steady_timer> retry_;
   std::vector<std::thread> threads_;
   std::uint16_t port_ = 0;
+  std::string path_;  // of the Unix socket that must be removed
 };
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options,
                                                       HttpHandler handler) {
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(handler));
+  auto impl = std::make_shared<Impl>(std::move(options), std::move(handler));
   TANDEM_TRY_STATUS(impl->open());
   impl->run();
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 
-HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-HttpServer::~HttpServer() = default;
+HttpServer::HttpServer(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::~HttpServer() {
+  impl_->shut_down();
+}
 
 std::uint16_t HttpServer::port() const {
   return impl_->port();

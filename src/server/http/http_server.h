@@ -6,14 +6,16 @@
 #include <string>
 
 #include "base/result.h"
+#include "server/http/event_loop.h"
 #include "server/http/http_exchange.h"
 
 namespace tandem {
 
 struct HttpServerOptions {
-  std::string host = "127.0.0.1";
-  std::uint16_t port = 8080;  // 0: any free one
+  std::string host = "127.0.0.1";  // or a path that ends in ".sock": a Unix socket
+  std::uint16_t port = 8080;       // 0: any free one; not of Unix sockets
   std::int32_t num_threads = 2;
+  EventLoop* loop = nullptr;  // where it runs instead of on threads of its own
   std::size_t max_header_bytes = 32 * 1024;
   std::uint64_t max_body_bytes = 16 * 1024 * 1024;
   std::int32_t max_connections = 4096;
@@ -34,12 +36,13 @@ struct HttpServerOptions {
       on_complete = {};
 };
 
-// An HTTP/1.1 server over TCP or TLS: keep-alive, chunked answers, limits on everything a client
-// can send or hold. Knows nothing of what is served.
+// An HTTP/1.1 server over TCP, TLS or a Unix socket: keep-alive, chunked answers, limits on
+// everything a client can send or hold. Knows nothing of what is served.
 class HttpServer {
  public:
   // Listens, and calls `handler` for each request from threads of its own; the handler must not
-  // block. Errors: kIo (address in use or not there), kMalformed (certificate or key).
+  // block. With a loop of the caller's, all of it happens there, destruction included.
+  // Errors: kIo (address in use or not there), kMalformed (certificate or key).
   static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, HttpHandler handler);
   // Closes all connections at once.
   ~HttpServer();
@@ -51,8 +54,8 @@ class HttpServer {
 
  private:
   class Impl;
-  explicit HttpServer(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit HttpServer(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace tandem

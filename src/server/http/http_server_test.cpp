@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -92,6 +96,116 @@ TEST_F(HttpServerTest, KeepsConnectionsAndAnswersPipelinedRequestsInOrder) {
     EXPECT_TRUE(client.read_until(end).ends_with(end));
   }
   EXPECT_EQ(server_->num_connections(), 1);
+}
+
+TEST_F(HttpServerTest, ListensOnAUnixSocketAndReplacesADeadOnes) {
+  const std::string path = testing::TempDir() + fmt::format("tandem-{}.sock", ::getpid());
+  HttpServerOptions options;
+  options.host = path;
+  start(options);
+  const std::string request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+  TestClient client(path);
+  client.send(request);
+  EXPECT_TRUE(client.read_until("POST hi").ends_with("POST hi"));
+
+  options.make_error = nullptr;
+  const auto second = HttpServer::start(options, [](auto) {});
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.error().code, ErrorCode::kIo);
+
+  server_.reset();
+  EXPECT_NE(::access(path.c_str(), F_OK), 0);
+  // What a killed process leaves: a socket in the file system that nobody listens on.
+  const int dead = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(dead, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ::close(dead);
+  start(options);
+  TestClient again(path);
+  again.send(request);
+  EXPECT_TRUE(again.read_until("POST hi").ends_with("POST hi"));
+}
+
+TEST_F(HttpServerTest, RefusesAPathThatIsTooLongForASocket) {
+  HttpServerOptions options;
+  options.host = "/tmp/" + std::string(200, 'x') + ".sock";
+  const auto server = HttpServer::start(options, [](auto) {});
+  ASSERT_FALSE(server.ok());
+  EXPECT_EQ(server.error().code, ErrorCode::kIo);
+}
+
+TEST_F(HttpServerTest, TellsWhenAClientHasReadEnough) {
+  start();
+  TestClient client(server_->port());
+  client.send("GET /flood HTTP/1.1\r\nHost: a\r\n\r\n");
+  const auto exchange = wait_for_held();
+  ASSERT_NE(exchange, nullptr);
+  // More than the system's buffers take, so that it stays here until the client reads.
+  std::size_t sent = 0;
+  while (exchange->unsent_bytes() < HttpExchange::kFullBytes && sent < (64u << 20)) {
+    exchange->send(std::string(32 * 1024, 'x'));
+    sent += 32 * 1024;
+    std::this_thread::sleep_for(1ms);
+  }
+  ASSERT_GE(exchange->unsent_bytes(), HttpExchange::kFullBytes);
+  std::atomic<bool> has_room = false;
+  exchange->when_there_is_room([&] { has_room = true; });
+  std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(has_room);
+  exchange->post([&] { exchange->send("the end"); });
+  EXPECT_TRUE(client.read_until("the end").ends_with("the end"));
+  for (int i = 0; i < 500 && !has_room; ++i) std::this_thread::sleep_for(2ms);
+  EXPECT_TRUE(has_room);
+  exchange->end_stream();
+}
+
+TEST_F(HttpServerTest, AnAbortedAnswerLooksAborted) {
+  start();
+  TestClient client(server_->port());
+  client.send("GET /flood HTTP/1.1\r\nHost: a\r\n\r\n");
+  const auto exchange = wait_for_held();
+  ASSERT_NE(exchange, nullptr);
+  exchange->send("half");
+  client.read_until("half");
+  exchange->abort();
+  EXPECT_EQ(client.read_all().find("0\r\n\r\n"), std::string::npos);
+  EXPECT_TRUE(client.is_closed());
+}
+
+TEST_F(HttpServerTest, SharesALoopAndMayGoWhileItRuns) {
+  EventLoop loop;
+  std::thread runner([&] { loop.run(); });
+  const auto on_loop = [&](auto task) {
+    std::promise<void> done;
+    loop.post([&] {
+      task();
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  HttpServerOptions options;
+  options.loop = &loop;
+  on_loop([&] { start(options); });
+  const std::uint16_t port = server_->port();
+  EXPECT_EQ(fetch(port, "POST", "/echo", "hello").body, "POST hello");
+  TestClient idle(port);
+  idle.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+  ASSERT_NE(wait_for_held(), nullptr);
+  on_loop([&] { server_.reset(); });
+  EXPECT_EQ(idle.read_all(), "");
+  EXPECT_TRUE(idle.is_closed());
+  EventLoop::Timer timer(loop);
+  std::promise<void> expired;
+  loop.post([&] {
+    timer.start(10'000, [&] { ADD_FAILURE() << "was set anew"; });
+    timer.start(1, [&] { expired.set_value(); });
+  });
+  EXPECT_EQ(expired.get_future().wait_for(10s), std::future_status::ready);
+  on_loop([&] { timer.cancel(); });
+  loop.stop();
+  runner.join();
 }
 
 TEST_F(HttpServerTest, TakesABodyInChunks) {

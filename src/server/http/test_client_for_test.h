@@ -6,10 +6,12 @@
 
 namespace tandem {
 
-// A TCP connection to the loopback address for tests: sends bytes as they are, reads what comes.
+// A connection to the loopback address, or to a Unix socket, for tests: sends bytes as they are,
+// reads what comes.
 class TestClient {
  public:
   explicit TestClient(std::uint16_t port);
+  explicit TestClient(const std::string& unix_path);
   ~TestClient();
   TestClient(const TestClient&) = delete;
   TestClient& operator=(const TestClient&) = delete;

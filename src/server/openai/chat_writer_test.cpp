@@ -17,6 +17,9 @@ class RecordedExchange : public HttpExchange {
   void begin_stream(HttpResponse) override {}
   void send(std::string piece) override { streamed += piece; }
   void end_stream() override { has_ended = true; }
+  void abort() override {}
+  std::size_t unsent_bytes() const override { return 0; }
+  void when_there_is_room(std::function<void()> task) override { task(); }
   void on_gone(std::function<void()>) override {}
   void post(std::function<void()> task) override { task(); }
   void post_after(std::int64_t, std::function<void()>) override {}

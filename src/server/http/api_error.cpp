@@ -1,11 +1,15 @@
-#include "server/api_error.h"
+#include "server/http/api_error.h"
 
 #include <fmt/format.h>
 
-#include "server/json_text.h"
+#include <nlohmann/json.hpp>
 
 namespace tandem {
 namespace {
+
+std::string json_string(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 std::string quoted_or_null(const std::string& text) {
   return text.empty() ? "null" : json_string(text);

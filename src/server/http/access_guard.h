@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "server/api_error.h"
+#include "server/http/api_error.h"
 #include "server/http/http_message.h"
 
 namespace tandem {

@@ -1,4 +1,4 @@
-#include "server/web_page.h"
+#include "server/http/web_page.h"
 
 #include <string_view>
 

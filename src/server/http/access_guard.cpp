@@ -1,4 +1,4 @@
-#include "server/access_guard.h"
+#include "server/http/access_guard.h"
 
 #include <algorithm>
 #include <fstream>
