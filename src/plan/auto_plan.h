@@ -24,6 +24,8 @@ struct PlanRequest {
   std::int32_t max_output_rows = 0;            // of logits in one step; 0: max_sequences
   ElementType kv_type = ElementType::kF16;
   bool split_by_expert = false;
+
+  bool operator==(const PlanRequest&) const = default;
 };
 
 // Context of one sequence where none is asked for.
