@@ -29,6 +29,9 @@ void add_doctor_command(CLI::App& app, CommandOutcome& outcome) {
       ->add_option("--build", options->build,
                    "Judge a machine still to be bought, or add supply and case (TOML)")
       ->type_name("FILE");
+  command
+      ->add_option("--psu", options->psu_watts, "Judge the power budget against this power supply")
+      ->type_name("WATTS");
   command->add_option("--svg", options->svg, "Draw the machine into this file")->type_name("FILE");
   command->add_option("--gpus", options->gpus, "Only these GPUs: 0,1")->delimiter(',');
   command->add_flag("--load", options->load,

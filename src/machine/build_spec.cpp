@@ -108,13 +108,16 @@ Status read_slots(const toml::array* array, const std::string& where, BuildSpec&
     reader.get("width", width);
     reader.get("generation", generation);
     reader.get("chipset", chipset);
-    reader.get("bifurcates_into", slot.bifurcates_into);
+    reader.get("position", slot.position);
     TANDEM_TRY_STATUS(reader.finish());
     slot.width = width.value_or(16);
     slot.generation = generation.value_or(4);
     slot.from_chipset = chipset.value_or(false);
     if (slot.width < 1 || slot.width > 16 || slot.generation < 1 || slot.generation > 6)
       return malformed(where + ": [[slot]]", "no such slot", "width 1 to 16, generation 1 to 6");
+    if (slot.position && (*slot.position < 1 || *slot.position > kMaxGpus))
+      return malformed(where + ": [[slot]]", "no such position",
+                       "1 to " + std::to_string(kMaxGpus));
     if (build.slots.size() >= kMaxGpus) return unsupported(where + ": [[slot]]", "too many slots");
     build.slots.push_back(slot);
   }

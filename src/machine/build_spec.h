@@ -21,7 +21,7 @@ struct BuildSlot {
   int width = 16;  // electrical lanes
   int generation = 4;
   bool from_chipset = false;
-  std::optional<int> bifurcates_into;
+  std::optional<int> position;  // the case's expansion slot it lies at, 1 next to the CPU
 };
 
 struct BuildPsu {

@@ -13,6 +13,14 @@ bool look_up(void* library, const char* name, Function& function) {
 
 }  // namespace
 
+Status CudaDriver::check(int code, const char* call) const {
+  if (code == 0) return {};
+  const char* name = nullptr;
+  const bool named = error_name != nullptr && error_name(code, &name) == 0 && name != nullptr;
+  return Error{ErrorCode::kDeviceFailed, std::string(call) + " failed", "CUDA driver",
+               "CUDA_SUCCESS", named ? std::string(name) : "code " + std::to_string(code)};
+}
+
 Result<CudaDriver> load_cuda_driver() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return not_found("NVIDIA's driver is not installed", "libcuda.so.1");
@@ -30,8 +38,14 @@ Result<CudaDriver> load_cuda_driver() {
                         look_up(library, "cuMemcpyDtoH_v2", api.to_host) &&
                         look_up(library, "cuDeviceCanAccessPeer", api.can_access_peer) &&
                         look_up(library, "cuCtxEnablePeerAccess", api.enable_peer) &&
+                        look_up(library, "cuCtxDisablePeerAccess", api.disable_peer) &&
                         look_up(library, "cuMemcpyPeer", api.copy_peer) &&
-                        look_up(library, "cuCtxSynchronize", api.synchronize);
+                        look_up(library, "cuCtxSynchronize", api.synchronize) &&
+                        look_up(library, "cuModuleLoadData", api.load_module) &&
+                        look_up(library, "cuModuleUnload", api.unload_module) &&
+                        look_up(library, "cuModuleGetFunction", api.function) &&
+                        look_up(library, "cuLaunchKernel", api.launch) &&
+                        look_up(library, "cuGetErrorName", api.error_name);
   if (!complete)
     return unsupported("libcuda.so.1", "this driver is too old", "driver 470 or later");
   return api;

@@ -38,12 +38,15 @@ Result<Survey> survey_machine(const DoctorOptions& options, const std::optional<
     }
     return survey;
   }
-  return survey_local_machine({options.load, true, true});
+  return survey_local_machine(
+      {.load = options.load, .watch_errors = true, .run_tools = true, .read_log = true});
 }
 
 Status check_options(const DoctorOptions& options) {
   if (options.load && (options.from || options.build))
     return invalid_argument("--load needs the machine itself", "--load without --from and --build");
+  if (options.psu_watts && !(*options.psu_watts > 0 && *options.psu_watts < 1e6))
+    return invalid_argument("no such power supply", "--psu with watts, such as 1600");
   return {};
 }
 
@@ -95,6 +98,10 @@ Result<int> run_doctor(const DoctorOptions& options, std::ostream& out) {
     TANDEM_TRY(build, read_build(*options.build));
   }
   TANDEM_TRY(Survey survey, survey_machine(options, build));
+  if (options.psu_watts) {
+    if (!build) build.emplace();
+    build->psu.watts = *options.psu_watts;
+  }
   survey.build = build;
   TANDEM_TRY_STATUS(keep_gpus(options.gpus, survey));
   if (options.redact) redact(survey);

@@ -12,6 +12,7 @@ namespace tandem {
 struct DoctorOptions {
   std::optional<std::string> from;   // a folder of recordings, or one file; else this computer
   std::optional<std::string> build;  // TOML of a machine to be bought, or of its supply and case
+  std::optional<double> psu_watts;   // the supply's rating, where --build does not say it
   std::optional<std::string> svg;    // where to write the drawing
   std::vector<int> gpus;             // judge only these; empty: all
   bool load = false;                 // put a short copy load on every link first

@@ -144,6 +144,75 @@ TEST(Build, AWeakOneLacksMuch) {
                                    "peer-access:info", "host-memory:info", "build-minimum:info"));
 }
 
+class BuildFile : public ::testing::Test {
+ protected:
+  void TearDown() override { fs::remove(file_); }
+  Outcome judge(const std::string& text) {
+    std::ofstream(file_) << text;
+    DoctorOptions options;
+    options.build = file_.string();
+    options.json = true;
+    return run(options);
+  }
+  fs::path file_ = fs::temp_directory_path() / ("tandem_build_" + std::to_string(getpid()));
+};
+
+std::string two_cards_at(int first, int second, const std::string& more = "") {
+  const auto slot = [](int position) {
+    return "[[slot]]\nwidth = 8\nposition = " + std::to_string(position) + "\n";
+  };
+  return "cpu = \"AMD Ryzen 9 7950X\"\n[[gpu]]\nname = \"RTX 4090\"\ncount = 2\nslots = 3\n" +
+         more + slot(first) + slot(second) + "[case]\nslots = 8\n";
+}
+
+TEST_F(BuildFile, CardsNeedRoomAndAir) {
+  const auto severity = [&](const std::string& text) {
+    for (const std::string& found : judge(text).findings())
+      if (found.starts_with("build-spacing")) return found.substr(14);
+    return std::string("none");
+  };
+  EXPECT_EQ(severity(two_cards_at(1, 5)), "none");
+  EXPECT_EQ(severity(two_cards_at(5, 1)), "none");  // the order does not matter
+  EXPECT_EQ(severity(two_cards_at(1, 4)), "warning");
+  EXPECT_EQ(severity(two_cards_at(1, 4, "liquid_cooled = true\n")), "none");
+  EXPECT_EQ(severity(two_cards_at(1, 3)), "error");
+  EXPECT_EQ(severity(two_cards_at(1, 7)), "error");  // the second ends beyond the case
+  EXPECT_EQ(severity(two_cards_at(1, 3) + "open_frame = true\n"), "none");
+}
+
+TEST_F(BuildFile, SlotsLanesAndUnknownProcessors) {
+  const std::string cards = "[[gpu]]\nname = \"RTX 4090\"\ncount = 2\n";
+  const std::string slot = "[[slot]]\nwidth = 16\ngeneration = 4\n";
+  const std::string desktop = "cpu = \"AMD Ryzen 9 7950X\"\n";
+  const std::string server = "cpu = \"AMD EPYC 9354\"\n";
+  const auto found = [&](const std::string& text) { return judge(text).findings(); };
+  EXPECT_THAT(found(desktop + cards + slot), ::testing::Contains("build-slots:error"));
+  EXPECT_THAT(found(server + cards + slot + slot),
+              Not(::testing::Contains(HasSubstr("build-slots"))));
+  EXPECT_THAT(found(desktop + cards + slot + slot), ::testing::Contains("build-lanes:warning"));
+  EXPECT_THAT(found(server + cards + slot + slot),
+              Not(::testing::Contains(HasSubstr("build-lanes"))));
+  EXPECT_THAT(found("cpu = \"Elbrus-8S\"\n" + cards + slot + slot),
+              ::testing::Contains("build-cpu-unknown:info"));
+  EXPECT_THAT(found(server + cards + slot + slot),
+              Not(::testing::Contains(HasSubstr("build-cpu-unknown"))));
+}
+
+TEST_F(BuildFile, ThePowerBudgetAgainstASupplyThatIsAskedFor) {
+  DoctorOptions options;
+  options.from = kRecordings + "2x-rtx4090-x8x8";
+  options.json = true;
+  const auto found = [&](double watts) {
+    options.psu_watts = watts;
+    return run(options).findings();
+  };
+  EXPECT_THAT(found(850), ::testing::Contains("psu-sustained:error"));
+  EXPECT_THAT(found(1300), ::testing::Contains("psu-sustained:warning"));
+  EXPECT_THAT(found(2500), Not(::testing::Contains(HasSubstr("psu-"))));
+  options.psu_watts = -1;
+  EXPECT_EQ(run(options).code, 2);
+}
+
 TEST(Build, MistakesNameTheirPlace) {
   const fs::path file = fs::temp_directory_path() / ("tandem_build_" + std::to_string(getpid()));
   const auto error = [&](const std::string& text) {

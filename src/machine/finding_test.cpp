@@ -116,11 +116,11 @@ const std::vector<Planted> kPlanted{
      }},
     {"ErrorsThatGrow", "pcie-errors", Severity::kWarning,
      [](Survey& s) {
-       s.rates = {{"0000:61:00.0", "correctable", 10, 25, 1}};
+       s.rates = {{second_card(s).address, "", "correctable", 10, 25, 1}};
      }},
     {"FatalErrorsThatGrow", "pcie-errors", Severity::kError,
      [](Survey& s) {
-       s.rates = {{"0000:61:00.0", "fatal", 0, 1, 1}};
+       s.rates = {{second_port(s).address, "", "fatal", 0, 1, 1}};
      }},
     {"NoPeerAccessOnGeForce", "peer-access", Severity::kInfo,
      [](Survey& s) { rename_gpus(s, "NVIDIA GeForce RTX 4090", 24); }},
@@ -131,6 +131,23 @@ const std::vector<Planted> kPlanted{
      }},
     {"CopyCameOutWrong", "peer-copy-broken", Severity::kError,
      [](Survey& s) { s.pair(0, 1).trial_failure = "bytes arrived changed"; }},
+    {"SumsCameOutWrong", "peer-reduction-broken", Severity::kError,
+     [](Survey& s) {
+       s.pair(0, 1).copy_verified = true;
+       s.pair(0, 1).trial_failure = "5 sums are wrong";
+     }},
+    {"NvlinkSwitchedOff", "driver-parameters", Severity::kWarning,
+     [](Survey& s) {
+       s.host.driver_params = {{"NvLinkDisable", "1"}};
+     }},
+    {"PeerAccessForced", "driver-parameters", Severity::kInfo,
+     [](Survey& s) {
+       s.host.driver_params = {{"RegistryDwords", "ForceP2P=0x11"}};
+     }},
+    {"CardsLeftOut", "driver-parameters", Severity::kInfo,
+     [](Survey& s) {
+       s.host.driver_params = {{"ExcludedGpus", "GPU-1"}, {"NvLinkDisable", "0"}};
+     }},
     {"AcsRedirect", "acs-redirect", Severity::kWarning,
      [](Survey& s) {
        without_nvlink(s);
@@ -151,6 +168,12 @@ const std::vector<Planted> kPlanted{
        s.is_local = true;
        s.host.host.numa_nodes.push_back({1, {4, 5}, std::nullopt});
        s.host.allowed_cores = {4, 5};
+     }},
+    {"MemoryNearTheCardWithheld", "numa-remote", Severity::kWarning,
+     [](Survey& s) {
+       s.is_local = true;
+       s.host.host.numa_nodes[0].index = 1;
+       s.host.allowed_cores = {0, 1};
      }},
     {"CardsOnTwoNodes", "numa-split", Severity::kInfo,
      [](Survey& s) {
@@ -179,6 +202,10 @@ const std::vector<Planted> kPlanted{
      [](Survey& s) { second(s).fabric_faults = {"bandwidth: Degraded"}; }},
     {"PowerBrake", "power-source", Severity::kError,
      [](Survey& s) { second(s).slowdowns = {"hw_power_brake_slowdown"}; }},
+    {"UndersizedSource", "power-source", Severity::kError,
+     [](Survey& s) { second(s).power.source = "undersized"; }},
+    {"OnBattery", "power-source", Severity::kWarning,
+     [](Survey& s) { second(s).power.source = "battery"; }},
     {"LowPowerLimit", "power-limit-low", Severity::kInfo,
      [](Survey& s) { second(s).power.limit_w = 150; }},
     {"HardThermalSlowdown", "thermal-slowdown", Severity::kError,
@@ -250,6 +277,15 @@ const std::vector<Planted> kPlanted{
      [](Survey& s) {
        s.sources = {{"x.xml", "nvidia-smi -q -x", "not well-formed"}};
      }},
+    {"SourceOfThisComputerFailed", "source-failed", Severity::kWarning,
+     [](Survey& s) {
+       s.is_local = true;
+       s.sources = {{"dmidecode", "this computer", "did not answer in time"}};
+     }},
+    {"DriverMismatch", "driver-failure", Severity::kError,
+     [](Survey& s) { s.host.driver_failure = "Driver/library version mismatch"; }},
+    {"DriverSilent", "driver-failure", Severity::kError,
+     [](Survey& s) { s.host.driver_failure = "NVML does not start: code 9"; }},
     {"NoDriver", "gpu-without-driver", Severity::kWarning,
      [](Survey& s) {
        second(s).has_driver = false;
@@ -288,9 +324,43 @@ TEST(Doctor, AnOldCounterIsNoFault) {
   Survey survey = healthy_survey();
   survey.gpus[1].replays = 174;
   second_port(survey).aer.correctable = 9000;
-  survey.rates = {{"0000:60:01.1", "correctable", 9000, 9000, 1}};
+  survey.rates = {{second_port(survey).address, "", "correctable", 9000, 9000, 1}};
   survey.gpus[1].health.uncorrectable_ever = 1;
   EXPECT_THAT(ids(judged(survey)), ::testing::ElementsAre("healthy"));
+}
+
+TEST(Doctor, NamesTheEndOfTheLinkThatCountsErrors) {
+  Survey survey = healthy_survey();
+  survey.rates = {{second_port(survey).address, "", "correctable", 9000, 9004, 2},
+                  {second_card(survey).address, "", "replays", 3, 5, 7200},
+                  {PciAddress{0, 0x10, 0, 0}, "NVMe", "correctable", 1, 2, 0}};
+  const auto findings = judged(survey);
+  ASSERT_EQ(findings.size(), 2U) << ::testing::PrintToString(ids(findings));
+  EXPECT_EQ(findings[0].subject, "0000:10:00.0 NVMe");
+  EXPECT_THAT(findings[0].evidence,
+              ::testing::ElementsAre("at this device: correctable grew from 1 to 2 between the two "
+                                     "recordings"));
+  EXPECT_EQ(findings[1].subject, "cuda:1 (RTX A6000)");
+  EXPECT_THAT(
+      findings[1].evidence,
+      ::testing::ElementsAre(
+          "at the port above it, 0000:60:01.1: correctable grew from 9000 to 9004 in 2 s: 2 "
+          "a second",
+          "at the card: replays grew from 3 to 5 in 7200 s: 1 an hour"));
+}
+
+TEST(Doctor, SaysWhatWasTriedAndFoundRight) {
+  Survey survey = healthy_survey();
+  GpuPair& pair = survey.pair(0, 1);
+  pair.can_access = true;
+  pair.copy_verified = true;
+  pair.measured_gbps = 22.5;
+  pair.sums_verified = true;
+  const auto findings = judged(survey);
+  EXPECT_THAT(ids(findings), ::testing::ElementsAre("peer-verified", "healthy"));
+  EXPECT_THAT(findings[0].evidence,
+              ::testing::ElementsAre("cuda:0 - cuda:1: direct copies whole both ways, 22.5 GB/s; "
+                                     "sums of a reduction right on both"));
 }
 
 TEST(Doctor, SaysWhyALinkIsNarrow) {

@@ -179,6 +179,89 @@ TEST(Fixtures, EveryRecordingParsesAndIsJudgedRightly) {
   }
 }
 
+// Servers that nothing is known to be wrong with, and the one warning each may have with the reason
+// why it is right. None has any now; a rule that begins to warn about one of them has to be
+// justified here.
+struct HealthyServer {
+  const char* file;
+  const char* warning;  // an id; empty: none
+  const char* because;
+};
+
+const std::vector<HealthyServer> kHealthyServers{
+    {"lspci/gpud__8xA100-lspci-nn.txt", "", ""},
+    {"lspci/gpud__8xH100-sxm-dell-lspci-vvv.txt", "", ""},
+    {"lspci/gpud__A10-lspci-nn.txt", "", ""},
+    {"lspci/stelline__2xRTX6000Ada-puget-trx-wrx90__lspci-vvv-gpus-nics.txt", "", ""},
+    {"lstopo-xml/hwloc__nvidiaDGX2.xml", "", ""},
+    {"lstopo-xml/mpibind__coral-lassen.xml", "", ""},
+    {"lstopo-xml/mpibind__g4dnmetal.xml", "", ""},
+    {"nccl-topo-xml/aws-ofi-nccl__p4d-24xl-topo.xml", "", ""},
+    {"nccl-topo-xml/azhpc__ndv4-topo.xml", "", ""},
+    {"nccl-topo-xml/rccl__topo_8p_rome_pcie.xml", "", ""},
+    {"nvidia-smi-topo/XueSongTap__8xA100-17NIC__topo-m.txt", "", ""},
+    {"nvidia-smi-topo/nccl-docs__8gpu-OK__topo-p2p.txt", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-hw__qx-a100.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-hw__qx-b200.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-hw__qx-gb200.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-hw__qx-h100.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-hw__qx-t4.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-mock__qx-a100-healthy.xml", "", ""},
+    {"nvidia-smi-xml/k8s-test-infra-mock__qx-gb200-healthy.xml", "", ""},
+    {"nvidia-smi-xml/telegraf__a100-sxm4-v12.xml", "", ""},
+    {"nvidia-smi-xml/telegraf__a10g.xml", "", ""},
+    {"nvlink-status/gpud__8xA100-nvlink-status.txt", "", ""},
+    {"p2p-bandwidth/nvbandwidth-readme__8gpu-d2d-write-ce.txt", "", ""},
+    {"bench-logs/superbench__nccl_allreduce.log", "", ""},
+};
+
+TEST(Fixtures, HealthyServersHaveNoWarningThatIsNotJustified) {
+  SKIP_WITHOUT_FIXTURES();
+  for (const HealthyServer& server : kHealthyServers) {
+    const auto survey = read_recording_folder(kFixtures / server.file);
+    ASSERT_TRUE(survey.ok()) << server.file << ": " << survey.error().to_string();
+    std::vector<std::string> warnings;
+    for (const Finding& finding : judge(*survey)) {
+      EXPECT_NE(finding.severity, Severity::kError) << server.file << ": " << finding.title;
+      if (finding.severity == Severity::kWarning) warnings.push_back(finding.id);
+    }
+    const std::vector<std::string> allowed(*server.warning == '\0' ? 0 : 1, server.warning);
+    EXPECT_EQ(warnings, allowed) << server.file << " " << server.because;
+  }
+}
+
+// Any two recordings of cards that are of different machines, put into one folder, are refused.
+TEST(Fixtures, EveryPairOfMachinesInAFolderIsRefused) {
+  SKIP_WITHOUT_FIXTURES();
+  const std::vector<std::string> of_different_machines{
+      "lstopo-xml/hwloc__24em64t-2n6c2t-pci.xml",
+      "lstopo-xml/hwloc__32em64t-2n8c2t-pci-wholeio.xml",
+      "lstopo-xml/hwloc__nvidiaDGX2.xml",
+      "lstopo-xml/mpibind__coral-lassen.xml",
+      "lstopo-xml/mpibind__g4dnmetal.xml",
+      "nccl-topo-xml/aws-ofi-nccl__p4d-24xl-topo.xml",
+      "nccl-topo-xml/azhpc__ndv4-topo.xml",
+      "lspci/gpud__8xH100-sxm-dell-lspci-vvv.txt",
+      "lspci/stelline__2xRTX6000Ada-puget-trx-wrx90__lspci-vvv-gpus-nics.txt",
+      "nvidia-smi-xml/k8s-test-infra-hw__qx-h100.xml",
+      "nvidia-smi-xml/telegraf-58ff61d__dual_2080-v13.xml",
+  };
+  const fs::path folder = fs::temp_directory_path() / ("tandem_pairs_" + std::to_string(getpid()));
+  for (std::size_t a = 0; a < of_different_machines.size(); ++a)
+    for (std::size_t b = a + 1; b < of_different_machines.size(); ++b) {
+      fs::remove_all(folder);
+      fs::create_directories(folder);
+      fs::copy_file(kFixtures / of_different_machines[a], folder / "a");
+      fs::copy_file(kFixtures / of_different_machines[b], folder / "b");
+      const auto survey = read_recording_folder(folder);
+      const std::string both = of_different_machines[a] + " with " + of_different_machines[b];
+      EXPECT_FALSE(survey.ok()) << both;
+      if (!survey.ok())
+        EXPECT_THAT(survey.error().to_string(), ::testing::HasSubstr("another machine")) << both;
+    }
+  fs::remove_all(folder);
+}
+
 TEST(Fixtures, TheListIsComplete) {
   SKIP_WITHOUT_FIXTURES();
   std::set<std::string> listed;

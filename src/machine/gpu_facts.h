@@ -31,6 +31,7 @@ struct GpuPower {
   std::optional<double> default_w;
   std::optional<double> min_w;
   std::optional<double> max_w;
+  std::optional<std::string> source;  // "AC", "battery", "undersized"
 };
 
 struct GpuThermals {
@@ -67,6 +68,7 @@ struct GpuFacts {
   std::optional<int> card_generation;  // what the card alone could do
   std::optional<int> slot_generation;  // what the port above it could do
   std::optional<std::int64_t> replays;
+  std::optional<std::string> replays_at;  // when a recording was made, in its own words
 
   std::optional<bool> persistence;
   std::optional<bool> display_active;

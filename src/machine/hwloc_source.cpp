@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "machine/text_scan.h"
+
 namespace tandem {
 namespace {
 
@@ -52,7 +54,7 @@ std::optional<std::string> cpu_model(hwloc_topology_t topology) {
   const hwloc_obj_t holder = package != nullptr ? package : hwloc_get_root_obj(topology);
   const char* model = hwloc_obj_get_info_by_name(holder, "CPUModel");
   if (model == nullptr) return std::nullopt;
-  return std::string(model);
+  return std::string(trim(model));  // some firmware pads it with blanks
 }
 
 // The physical cores that hold at least one CPU of `allowed`; where hwloc knows no cores, the CPUs.

@@ -1,81 +1,21 @@
 #include "machine/link_load.h"
 
-#include <array>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
-#include <cstring>
-#include <memory>
+#include <cstdio>
 #include <thread>
+
+#include "machine/text_scan.h"
+#include "machine/watched_child.h"
 
 namespace tandem {
 namespace {
 
-constexpr std::size_t kBytes = 64u << 20;
-constexpr int kMaxGpus = 64;
 constexpr double kWarmUpSeconds = 0.3;  // links train up within milliseconds of the first copy
 
-// A card with a context and one buffer; gives both back.
-class Card {
- public:
-  static Result<std::unique_ptr<Card>> open(const CudaDriver& cuda, int ordinal) {
-    auto card = std::unique_ptr<Card>(new Card(cuda));
-    std::array<char, 32> bus_id{};
-    TANDEM_TRY_STATUS(check(cuda.device(&card->device_, ordinal), "cuDeviceGet"));
-    TANDEM_TRY_STATUS(
-        check(cuda.pci_bus_id(bus_id.data(), static_cast<int>(bus_id.size()) - 1, card->device_),
-              "cuDeviceGetPCIBusId"));
-    card->address_ = PciAddress::parse(bus_id.data()).value_or(PciAddress{});
-    TANDEM_TRY_STATUS(
-        check(cuda.retain_context(&card->context_, card->device_), "cuDevicePrimaryCtxRetain"));
-    card->retained_ = true;
-    TANDEM_TRY_STATUS(check(cuda.set_context(card->context_), "cuCtxSetCurrent"));
-    TANDEM_TRY_STATUS(check(cuda.allocate(&card->buffer_, kBytes), "cuMemAlloc"));
-    return card;
-  }
-  Card(const Card&) = delete;
-  Card& operator=(const Card&) = delete;
-  ~Card() {
-    if (!retained_) return;
-    cuda_.set_context(context_);
-    if (buffer_ != 0) cuda_.free(buffer_);
-    cuda_.release_context(device_);
-  }
-
-  static Status check(int code, const char* call) {
-    if (code == 0) return {};
-    return Error{ErrorCode::kDeviceFailed, std::string(call) + " failed", "CUDA driver",
-                 "CUDA_SUCCESS", std::to_string(code)};
-  }
-
-  int device() const { return device_; }
-  const PciAddress& address() const { return address_; }
-  CudaDriver::Context context() const { return context_; }
-  CudaDriver::Pointer buffer() const { return buffer_; }
-
- private:
-  explicit Card(const CudaDriver& cuda) : cuda_(cuda) {}
-
-  const CudaDriver& cuda_;
-  int device_ = 0;
-  bool retained_ = false;
-  PciAddress address_;
-  CudaDriver::Context context_ = nullptr;
-  CudaDriver::Pointer buffer_ = 0;
-};
-
-using Cards = std::vector<std::unique_ptr<Card>>;
-
-Result<Cards> open_cards(const CudaDriver& cuda) {
-  TANDEM_TRY_STATUS(Card::check(cuda.init(0), "cuInit"));
-  int count = 0;
-  TANDEM_TRY_STATUS(Card::check(cuda.device_count(&count), "cuDeviceGetCount"));
-  Cards cards;
-  for (int i = 0; i < std::min(count, kMaxGpus); ++i) {
-    TANDEM_TRY(auto card, Card::open(cuda, i));
-    cards.push_back(std::move(card));
-  }
-  return cards;
-}
+using Cards = std::vector<std::unique_ptr<CudaCard>>;
 
 // Copies on every link at once until destroyed.
 class Load {
@@ -100,81 +40,167 @@ class Load {
   std::vector<std::thread> threads_;
 };
 
-std::vector<char> pattern(unsigned seed) {
-  std::vector<char> bytes(kBytes);
-  std::uint32_t state = seed * 2654435761u + 1;
-  for (std::size_t i = 0; i + 4 <= bytes.size(); i += 4) {
-    state = state * 1664525u + 1013904223u;
-    std::memcpy(&bytes[i], &state, 4);
-  }
-  return bytes;
-}
-
-// One way: fill `from`, wipe `to`, copy, compare. The time is of the copy alone.
-Status try_copy(const CudaDriver& cuda, const Card& from, const Card& to, PeerTrial& trial) {
-  const std::vector<char> sent = pattern(static_cast<unsigned>(from.device() * 64 + to.device()));
-  std::vector<char> received(kBytes, 0);
-  TANDEM_TRY_STATUS(Card::check(cuda.set_context(to.context()), "cuCtxSetCurrent"));
-  TANDEM_TRY_STATUS(
-      Card::check(cuda.to_device(to.buffer(), received.data(), kBytes), "cuMemcpyHtoD"));
-  TANDEM_TRY_STATUS(Card::check(cuda.set_context(from.context()), "cuCtxSetCurrent"));
-  TANDEM_TRY_STATUS(
-      Card::check(cuda.to_device(from.buffer(), sent.data(), kBytes), "cuMemcpyHtoD"));
-  TANDEM_TRY_STATUS(Card::check(cuda.synchronize(), "cuCtxSynchronize"));
-  const auto start = std::chrono::steady_clock::now();
-  TANDEM_TRY_STATUS(
-      Card::check(cuda.copy_peer(to.buffer(), to.context(), from.buffer(), from.context(), kBytes),
-                  "cuMemcpyPeer"));
-  TANDEM_TRY_STATUS(Card::check(cuda.synchronize(), "cuCtxSynchronize"));
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  TANDEM_TRY_STATUS(Card::check(cuda.set_context(to.context()), "cuCtxSetCurrent"));
-  TANDEM_TRY_STATUS(
-      Card::check(cuda.to_host(received.data(), to.buffer(), kBytes), "cuMemcpyDtoH"));
-  trial.bytes_correct = trial.bytes_correct && received == sent;
-  const double gbps = static_cast<double>(kBytes) / 1e9 / std::max(seconds.count(), 1e-9);
-  trial.gbps = trial.gbps == 0 ? gbps : std::min(trial.gbps, gbps);
-  return {};
-}
-
-PeerTrial try_pair(const CudaDriver& cuda, const Card& a, const Card& b) {
-  PeerTrial trial{a.address(), b.address(), false, true, 0, {}};
-  int there = 0;
-  int back = 0;
-  trial.granted = cuda.can_access_peer(&there, a.device(), b.device()) == 0 &&
-                  cuda.can_access_peer(&back, b.device(), a.device()) == 0 && there != 0 &&
-                  back != 0;
-  if (trial.granted) {
-    // "Already enabled" (704) is as good as enabled.
-    cuda.set_context(a.context());
-    cuda.enable_peer(b.context(), 0);
-    cuda.set_context(b.context());
-    cuda.enable_peer(a.context(), 0);
-  }
-  for (const auto& [from, to] : {std::pair(&a, &b), std::pair(&b, &a)}) {
-    if (const Status status = try_copy(cuda, *from, *to, trial); !status.ok()) {
-      trial.bytes_correct = false;
-      trial.failure = status.error().to_string();
-      return trial;
+// What the child says, a line each: "step TEXT", "busy", "trial ...", "error TEXT", "done".
+class Teller {
+ public:
+  explicit Teller(int pipe) : pipe_(pipe) {}
+  void say(std::string line) const {
+    std::replace(line.begin(), line.end(), '\n', ' ');
+    line += '\n';
+    for (std::size_t sent = 0; sent < line.size();) {
+      const ssize_t size = ::write(pipe_, line.data() + sent, line.size() - sent);
+      if (size <= 0) _exit(1);  // nobody listens any more
+      sent += static_cast<std::size_t>(size);
     }
   }
+
+ private:
+  int pipe_;
+};
+
+constexpr char kSeparator = '\t';
+
+std::string to_line(const PeerTrial& trial) {
+  std::string line = "trial ";
+  for (const std::string& field :
+       {trial.a.to_string(), trial.b.to_string(), std::string(trial.granted ? "1" : "0"),
+        std::string(trial.copied ? "1" : "0"), std::string(trial.summed ? "1" : "0"),
+        std::to_string(trial.gbps), trial.failure, trial.not_summed})
+    line += field + kSeparator;
+  return line;
+}
+
+PeerTrial from_line(std::string_view line) {
+  std::vector<std::string> fields;
+  for (line.remove_prefix(6); !line.empty();) {
+    const std::size_t end = line.find(kSeparator);
+    fields.emplace_back(line.substr(0, end));
+    line.remove_prefix(end == std::string_view::npos ? line.size() : end + 1);
+  }
+  fields.resize(8);
+  PeerTrial trial;
+  trial.a = PciAddress::parse(fields[0]).value_or(PciAddress{});
+  trial.b = PciAddress::parse(fields[1]).value_or(PciAddress{});
+  trial.granted = fields[2] == "1";
+  trial.copied = fields[3] == "1";
+  trial.summed = fields[4] == "1";
+  trial.gbps = leading_number(fields[5]).value_or(0);
+  trial.failure = fields[6];
+  trial.not_summed = fields[7];
   return trial;
 }
 
+// The child's life. It waits for the parent between the load and the pairs.
+int load_and_try(const CudaDriver& cuda, const LadderSizes& sizes, const WatchedChild::Ends& ends) {
+  const Teller teller(ends.to_parent);
+  teller.say("step opening the cards");
+  const auto cards = open_cuda_cards(cuda, sizes.bytes_per_card());
+  if (!cards.ok()) {
+    teller.say("error " + cards.error().to_string());
+    return 1;
+  }
+  {
+    const std::vector<char> source(sizes.copy_bytes, 0x5A);
+    const Load load(cuda, *cards, source);
+    std::this_thread::sleep_for(std::chrono::duration<double>(kWarmUpSeconds));
+    teller.say("busy");
+    char go = 0;
+    if (::read(ends.from_parent, &go, 1) != 1) return 1;
+  }
+  for (std::size_t a = 0; a < cards->size(); ++a)
+    for (std::size_t b = a + 1; b < cards->size(); ++b)
+      teller.say(
+          to_line(climb_peer_ladder(cuda, *(*cards)[a], *(*cards)[b], sizes,
+                                    [&](const std::string& step) { teller.say("step " + step); })));
+  teller.say("done");
+  return 0;
+}
+
+// "direct copy 0000:41:00.0 -> 0000:61:00.0" ended without an answer.
+PeerTrial trial_of_step(const std::string& step, const std::string& how) {
+  const auto words = split_words(step);
+  PeerTrial trial;
+  for (std::size_t i = 1; i + 1 < words.size(); ++i) {
+    if (words[i] != "->") continue;
+    trial.a = PciAddress::parse(words[i - 1]).value_or(PciAddress{});
+    trial.b = PciAddress::parse(words[i + 1]).value_or(PciAddress{});
+  }
+  trial.granted = step.starts_with("direct");
+  trial.copied = contains(step, "reduction");
+  trial.failure = step + ": " + how;
+  return trial;
+}
+
+// Hears the child out. What it leaves unsaid when it hangs or dies is an answer too.
+class Listener {
+ public:
+  Listener(WatchedChild& child, const LoadOptions& options) : child_(child), options_(options) {}
+
+  // Up to "busy". Error where the driver does not come that far.
+  Status hear_opening() {
+    while (true) {
+      auto line = child_.read_line(options_.open_seconds);
+      if (!line.ok()) return failed("no answer within " + seconds_text(options_.open_seconds));
+      if (!line->has_value()) return failed("the driver ended the process, " + child_.end(1));
+      if (**line == "busy") return {};
+      if ((*line)->starts_with("error ")) return failed((*line)->substr(6));
+      note_step(**line);
+    }
+  }
+
+  LoadResult hear_trials() {
+    LoadResult result;
+    step_ = "ending the load";
+    while (true) {
+      auto line = child_.read_line(options_.step_seconds);
+      if (!line.ok())
+        return cut_short(std::move(result),
+                         "no answer within " + seconds_text(options_.step_seconds));
+      if (!line->has_value())
+        return cut_short(std::move(result), "the driver ended the process, " + child_.end(1));
+      if (**line == "done") return result;
+      if ((*line)->starts_with("trial "))
+        result.trials.push_back(from_line(**line));
+      else
+        note_step(**line);
+    }
+  }
+
+ private:
+  static std::string seconds_text(double seconds) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%g s", seconds);
+    return text;
+  }
+  void note_step(const std::string& line) {
+    if (line.starts_with("step ")) step_ = line.substr(5);
+  }
+  Status failed(const std::string& how) const {
+    return Error{ErrorCode::kDeviceFailed, step_ + ": " + how, "copy load", {}, {}};
+  }
+  LoadResult cut_short(LoadResult result, const std::string& how) const {
+    result.cut_short = step_ + ": " + how;
+    if (step_.find(" -> ") != std::string::npos) result.trials.push_back(trial_of_step(step_, how));
+    return result;
+  }
+
+  WatchedChild& child_;
+  const LoadOptions& options_;
+  std::string step_ = "starting";
+};
+
 }  // namespace
 
-Result<LoadResult> load_links(const CudaDriver& cuda, const std::function<void()>& while_busy) {
-  TANDEM_TRY(const Cards cards, open_cards(cuda));
-  {
-    const std::vector<char> source(kBytes, 0x5A);
-    const Load load(cuda, cards, source);
-    std::this_thread::sleep_for(std::chrono::duration<double>(kWarmUpSeconds));
-    while_busy();
-  }
-  LoadResult result;
-  for (std::size_t a = 0; a < cards.size(); ++a)
-    for (std::size_t b = a + 1; b < cards.size(); ++b)
-      result.trials.push_back(try_pair(cuda, *cards[a], *cards[b]));
-  return result;
+Result<LoadResult> load_links(const CudaDriver& cuda, const std::function<void()>& while_busy,
+                              const LoadOptions& options) {
+  TANDEM_TRY(WatchedChild child, WatchedChild::run([&](const WatchedChild::Ends& ends) {
+               return load_and_try(cuda, options.sizes, ends);
+             }));
+  Listener listener(child, options);
+  TANDEM_TRY_STATUS(listener.hear_opening());
+  while_busy();
+  child.write("g");
+  return listener.hear_trials();
 }
 
 }  // namespace tandem

@@ -10,8 +10,10 @@
 #include <thread>
 
 #include "machine/assemble.h"
+#include "machine/error_counters.h"
 #include "machine/link_load.h"
 #include "machine/local_machine.h"
+#include "machine/local_tools.h"
 #include "machine/nvml_source.h"
 #include "machine/sources/host_text.h"
 #include "machine/sources/sysfs.h"
@@ -24,7 +26,7 @@ namespace fs = std::filesystem;
 
 void note(Survey& survey, std::string name, std::string kind, const Status& status) {
   survey.sources.push_back(
-      {std::move(name), std::move(kind), status.ok() ? "" : status.error().what});
+      {std::move(name), std::move(kind), status.ok() ? "" : status.error().to_string()});
 }
 
 void read_host(const Machine& machine, Survey& survey) {
@@ -48,41 +50,11 @@ void read_proc_facts(Survey& survey) {
   SurveyWriter writer(beside, "/proc");
   note(survey, "/proc", "this computer", read_proc("/proc", writer));
   survey.host.driver_version = beside.host.driver_version;
+  survey.host.driver_params = beside.host.driver_params;
   survey.host.kernel_command_line = beside.host.kernel_command_line;
   survey.host.iommu_translates = beside.host.iommu_translates;
   survey.host.memory_available_bytes = beside.host.memory_available_bytes;
   if (!survey.host.virtualisation) survey.host.virtualisation = beside.host.virtualisation;
-}
-
-bool any_errors(const Survey& survey) {
-  for (const auto& [address, device] : survey.pci)
-    if (device.aer.correctable.value_or(0) + device.aer.nonfatal.value_or(0) +
-            device.aer.fatal.value_or(0) >
-        0)
-      return true;
-  return false;
-}
-
-// Reads the error counters once more; both ends of a link have their own.
-void read_rates(Survey& survey) {
-  constexpr double kSeconds = 1.0;
-  std::this_thread::sleep_for(std::chrono::duration<double>(kSeconds));
-  Survey again;
-  SurveyWriter writer(again, "/sys");
-  if (!read_sysfs("/sys", writer).ok()) return;
-  for (const auto& [address, before] : survey.pci) {
-    const PciDevice* after = again.find_pci(address);
-    if (after == nullptr) continue;
-    const auto add = [&](const char* counter, std::optional<std::int64_t> a,
-                         std::optional<std::int64_t> b) {
-      if (a && b)
-        survey.rates.push_back(
-            {address.to_string() + " " + before.name, counter, *a, *b, kSeconds});
-    };
-    add("correctable", before.aer.correctable, after->aer.correctable);
-    add("nonfatal", before.aer.nonfatal, after->aer.nonfatal);
-    add("fatal", before.aer.fatal, after->aer.fatal);
-  }
 }
 
 // /dev/kmsg gives one record a read and, opened so, never waits for more.
@@ -116,29 +88,67 @@ void read_devices(Survey& survey) {
       {"/sys", sysfs.ok() ? "this computer" : "", sysfs.ok() ? "" : "shows no PCI device"});
 }
 
+ErrorCounters read_error_counters() {
+  Survey survey;
+  read_devices(survey);
+  return error_counters_of(survey);
+}
+
 int gpu_numbered(const Survey& survey, const PciAddress& address) {
   for (std::size_t i = 0; i < survey.gpus.size(); ++i)
     if (survey.gpus[i].address == address) return static_cast<int>(i);
   return -1;
 }
 
+void enter_trial(const PeerTrial& trial, Survey& survey) {
+  const int a = gpu_numbered(survey, trial.a);
+  const int b = gpu_numbered(survey, trial.b);
+  if (a < 0 || b < 0) return;
+  GpuPair& pair = survey.pair(a, b);
+  pair.can_access = trial.granted;
+  pair.copy_verified = trial.copied;
+  pair.sums_verified = trial.summed;
+  pair.not_summed = trial.not_summed;
+  if (!trial.failure.empty()) pair.trial_failure = trial.failure;
+  if (trial.gbps > 0)
+    (trial.granted ? pair.measured_gbps : pair.measured_without_gbps) = trial.gbps;
+}
+
 // The link's state under load, and what the trials of pairs showed.
 Status read_loaded_devices(const CudaDriver& cuda, Survey& survey) {
   TANDEM_TRY(const LoadResult result, load_links(cuda, [&] { read_devices(survey); }));
-  for (const PeerTrial& trial : result.trials) {
-    const int a = gpu_numbered(survey, trial.a);
-    const int b = gpu_numbered(survey, trial.b);
-    if (a < 0 || b < 0) continue;
-    GpuPair& pair = survey.pair(a, b);
-    pair.can_access = trial.granted;
-    if (!trial.failure.empty())
-      pair.trial_failure = trial.failure;
-    else if (!trial.bytes_correct)
-      pair.trial_failure = "bytes arrived changed";
-    (trial.granted ? pair.measured_gbps : pair.measured_without_gbps) = trial.gbps;
-  }
+  for (const PeerTrial& trial : result.trials) enter_trial(trial, survey);
   for (GpuFacts& gpu : survey.gpus) gpu.under_load = true;
-  return {};
+  if (result.cut_short.empty()) return {};
+  return Error{
+      ErrorCode::kDeviceFailed, "not every pair was tried: " + result.cut_short, {}, {}, {}};
+}
+
+// Where --load was asked for and can be had, else the cards as they are.
+void read_devices_as_asked(const LocalSurveyOptions& options, Survey& survey) {
+  if (!options.load) return read_devices(survey);
+  const auto cuda = load_cuda_driver();
+  if (!cuda.ok()) {
+    survey.sources.push_back({"copy load", "", cuda.error().what});
+    return read_devices(survey);
+  }
+  const Status status = read_loaded_devices(*cuda, survey);
+  note(survey, "copy load", "this computer", status);
+  if (!status.ok() && survey.gpus.empty()) read_devices(survey);
+}
+
+// Error counters before and after the load, or a second apart where some are not zero.
+void read_devices_and_rates(const LocalSurveyOptions& options, Survey& survey) {
+  if (!options.watch_errors) return read_devices_as_asked(options, survey);
+  ErrorCounters before;
+  if (options.load) before = read_error_counters();
+  read_devices_as_asked(options, survey);
+  if (!options.load) {
+    before = error_counters_of(survey);
+    if (!before.any()) return;
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+  add_error_rates(before, read_error_counters(), survey);
 }
 
 }  // namespace
@@ -148,16 +158,12 @@ Result<Survey> survey_local_machine(const LocalSurveyOptions& options) {
   TANDEM_TRY(const Machine machine, detect_cpu_machine());
   read_host(machine, survey);
   read_proc_facts(survey);
-  const auto cuda = options.load ? load_cuda_driver() : Result<CudaDriver>(CudaDriver{});
-  if (options.load && cuda.ok()) {
-    const Status status = read_loaded_devices(*cuda, survey);
-    note(survey, "copy load", "this computer", status);
-    if (!status.ok() && survey.gpus.empty()) read_devices(survey);
-  } else {
-    if (options.load) survey.sources.push_back({"copy load", "", cuda.error().what});
-    read_devices(survey);
+  read_devices_and_rates(options, survey);
+  if (options.run_tools) {
+    LocalTools tools;
+    tools.is_root = geteuid() == 0;
+    read_local_tools(tools, survey);
   }
-  if (options.watch_errors && any_errors(survey)) read_rates(survey);
   if (options.read_log) read_kernel_ring(survey);
   TANDEM_TRY_STATUS(assemble_machine(survey));
   return survey;

@@ -44,6 +44,11 @@ void look_up_device(void* library, NvmlApi& api) {
   look_up(library, "nvmlDeviceGetCurrentClocksThrottleReasons", api.slowdown_reasons);
   look_up(library, "nvmlDeviceGetTotalEccErrors", api.ecc_errors);
   look_up(library, "nvmlDeviceGetNvLinkState", api.nvlink_state);
+  look_up(library, "nvmlDeviceGetNvLinkRemoteDeviceType", api.nvlink_remote_type);
+  look_up(library, "nvmlDeviceGetNvLinkRemotePciInfo_v2", api.nvlink_remote);
+  look_up(library, "nvmlDeviceGetPowerSource", api.power_source);
+  look_up(library, "nvmlDeviceGetGpuMaxPcieLinkGeneration", api.card_link_generation);
+  look_up(library, "nvmlDeviceGetRemappedRows", api.remapped_rows);
   look_up(library, "nvmlDeviceGetP2PStatus", api.peer_status);
   look_up(library, "nvmlDeviceGetTopologyCommonAncestor", api.common_ancestor);
 }

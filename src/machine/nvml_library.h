@@ -52,6 +52,12 @@ struct NvmlApi {
   int (*slowdown_reasons)(Device, unsigned long long*) = nullptr;
   int (*ecc_errors)(Device, int type, int counter, unsigned long long*) = nullptr;
   int (*nvlink_state)(Device, unsigned link, int*) = nullptr;
+  int (*nvlink_remote_type)(Device, unsigned link, int*) = nullptr;
+  int (*nvlink_remote)(Device, unsigned link, PciInfo*) = nullptr;
+  int (*power_source)(Device, unsigned*) = nullptr;
+  int (*card_link_generation)(Device, unsigned*) = nullptr;
+  int (*remapped_rows)(Device, unsigned* correctable, unsigned* uncorrectable, unsigned* pending,
+                       unsigned* failed) = nullptr;
   int (*peer_status)(Device, Device, int operation, int*) = nullptr;
   int (*common_ancestor)(Device, Device, int*) = nullptr;
 };

@@ -14,6 +14,9 @@ constexpr int kSlowdownThreshold = 1;  // NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
 constexpr int kUncorrected = 1;        // NVML_MEMORY_ERROR_TYPE_UNCORRECTED
 constexpr int kPeerRead = 0;           // NVML_P2P_CAPS_INDEX_READ
 constexpr int kMaxNvlinks = 18;        // NVML_NVLINK_MAX_LINKS
+constexpr int kRemoteGpu = 0;          // NVML_NVLINK_DEVICE_TYPE_GPU
+constexpr int kRemoteSwitch = 2;       // NVML_NVLINK_DEVICE_TYPE_SWITCH
+constexpr int kMismatch = 18;          // NVML_ERROR_LIB_RM_VERSION_MISMATCH
 
 // nvmlClocksEventReason*.
 constexpr std::array<std::pair<unsigned long long, const char*>, 7> kReasons{{
@@ -25,6 +28,9 @@ constexpr std::array<std::pair<unsigned long long, const char*>, 7> kReasons{{
     {0x40, "hw_thermal_slowdown"},
     {0x80, "hw_power_brake_slowdown"},
 }};
+
+// nvmlPowerSource_t.
+constexpr std::array<const char*, 3> kPowerSources{"AC", "battery", "undersized"};
 
 // nvmlGpuP2PStatus_t in the words of nvidia-smi topo -p2p.
 constexpr std::array<const char*, 7> kPeerWords{"OK", "CNS", "GNS", "TNS", "DR", "NS", "U"};
@@ -62,6 +68,9 @@ void read_state(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu, Surve
   w.read(gpu.power.draw_w, as_watts(ask<unsigned>(api.power_usage_mw, device)));
   w.read(gpu.power.limit_w, as_watts(ask<unsigned>(api.enforced_limit_mw, device)));
   w.read(gpu.power.default_w, as_watts(ask<unsigned>(api.default_limit_mw, device)));
+  if (const auto source = ask<unsigned>(api.power_source, device);
+      source && *source < kPowerSources.size())
+    w.read(gpu.power.source, std::optional<std::string>(kPowerSources[*source]));
   w.read(gpu.thermals.temperature_c, ask<unsigned>(api.temperature, device, kGpuSensor));
   w.read(gpu.thermals.slowdown_c,
          ask<unsigned>(api.temperature_threshold, device, kSlowdownThreshold));
@@ -79,6 +88,15 @@ void read_state(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu, Surve
          ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 0));
   w.read(gpu.health.uncorrectable_ever,
          ask<unsigned long long>(api.ecc_errors, device, kUncorrected, 1));
+  unsigned correctable = 0;
+  unsigned uncorrectable = 0;
+  unsigned waiting = 0;
+  unsigned failed = 0;
+  if (api.remapped_rows != nullptr &&
+      api.remapped_rows(device, &correctable, &uncorrectable, &waiting, &failed) == kOk) {
+    w.read(gpu.health.repair_pending, std::optional(waiting != 0));
+    w.read(gpu.health.repair_failed, std::optional(failed != 0));
+  }
 }
 
 void read_nvlinks(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu) {
@@ -91,11 +109,14 @@ void read_nvlinks(const NvmlApi& api, NvmlApi::Device device, GpuFacts& gpu) {
   if (api.nvlink_state != nullptr) gpu.nvlinks = std::move(links);
 }
 
+PciAddress address_of(const NvmlApi::PciInfo& pci) {
+  return {pci.domain, static_cast<std::uint8_t>(pci.bus), static_cast<std::uint8_t>(pci.device), 0};
+}
+
 Status read_gpu(const NvmlApi& api, NvmlApi::Device device, SurveyWriter& writer) {
   const auto pci = ask<NvmlApi::PciInfo>(api.pci_info, device);
   if (!pci) return malformed(writer.source(), "a GPU without a PCI address");
-  const PciAddress address{pci->domain, static_cast<std::uint8_t>(pci->bus),
-                           static_cast<std::uint8_t>(pci->device), 0};
+  const PciAddress address = address_of(*pci);
   GpuFacts& gpu = writer.gpu_at(address);
   const std::string subject = address.to_string();
   gpu.has_driver = true;
@@ -111,6 +132,7 @@ Status read_gpu(const NvmlApi& api, NvmlApi::Device device, SurveyWriter& writer
   writer.read(gpu.link.width, ask<unsigned>(api.link_width, device));
   writer.read(gpu.link.max_generation, ask<unsigned>(api.max_link_generation, device));
   writer.read(gpu.link.max_width, ask<unsigned>(api.max_link_width, device));
+  writer.read(gpu.card_generation, ask<unsigned>(api.card_link_generation, device));
   writer.read(gpu.replays, ask<unsigned>(api.replay_counter, device));
   read_state(api, device, gpu, writer);
   read_nvlinks(api, device, gpu);
@@ -127,12 +149,45 @@ std::optional<std::string> topology_word(int level) {
   return std::nullopt;
 }
 
+// How many of `device`'s active links end at the card at `peer`, or at a switch, which joins all.
+int nvlinks_to(const NvmlApi& api, NvmlApi::Device device, const PciAddress& peer) {
+  int count = 0;
+  for (unsigned link = 0; link < kMaxNvlinks; ++link) {
+    const auto active = ask<int>(api.nvlink_state, device, link);
+    if (!active || *active == 0) continue;
+    const auto type = ask<int>(api.nvlink_remote_type, device, link);
+    const auto remote = ask<NvmlApi::PciInfo>(api.nvlink_remote, device, link);
+    const bool direct =
+        type.value_or(kRemoteGpu) == kRemoteGpu && remote && address_of(*remote) == peer;
+    if (type == kRemoteSwitch || direct) ++count;
+  }
+  return count;
+}
+
+// What lies between two cards, in the words of nvidia-smi topo -m: the common ancestor is of the
+// PCIe tree and says nothing of NVLink.
+void read_pair(const NvmlApi& api, const std::vector<NvmlApi::Device>& devices,
+               const std::vector<PciAddress>& addresses, std::size_t a, std::size_t b,
+               GpuPair& pair) {
+  if (const int links = nvlinks_to(api, devices[a], addresses[b]); links > 0)
+    pair.topology = "NV" + std::to_string(links);
+  else if (const auto level = ask<int>(api.common_ancestor, devices[a], devices[b]))
+    pair.topology = topology_word(*level);
+  const auto peer = ask<int>(api.peer_status, devices[a], devices[b], kPeerRead);
+  if (peer && *peer >= 0 && *peer < static_cast<int>(kPeerWords.size()))
+    pair.peer.emplace("read", kPeerWords[static_cast<std::size_t>(*peer)]);
+}
+
 }  // namespace
 
 Status read_nvml(const NvmlApi& api, SurveyWriter& writer) {
-  if (const int code = api.init(); code != kOk)
-    return Error{ErrorCode::kDeviceFailed, "NVIDIA's driver does not answer", writer.source(),
-                 "NVML_SUCCESS", "code " + std::to_string(code)};
+  if (const int code = api.init(); code != kOk) {
+    const std::string words = code == kMismatch
+                                  ? "NVML: driver/library version mismatch"
+                                  : "NVML does not start: code " + std::to_string(code);
+    writer.read(writer.survey().host.driver_failure, std::optional(words));
+    return {};  // a finding of its own
+  }
   std::array<char, 96> version{};
   if (api.driver_version != nullptr &&
       api.driver_version(version.data(), static_cast<unsigned>(version.size()) - 1) == kOk)
@@ -150,16 +205,14 @@ Status read_nvml(const NvmlApi& api, SurveyWriter& writer) {
     devices.push_back(*device);
     status = read_gpu(api, *device, writer);
   }
-  for (std::size_t a = 0; a < devices.size() && status.ok(); ++a) {
-    for (std::size_t b = a + 1; b < devices.size(); ++b) {
-      GpuPair& pair = writer.survey().pair(static_cast<int>(a), static_cast<int>(b));
-      if (const auto level = ask<int>(api.common_ancestor, devices[a], devices[b]))
-        pair.topology = topology_word(*level);
-      const auto peer = ask<int>(api.peer_status, devices[a], devices[b], kPeerRead);
-      if (peer && *peer >= 0 && *peer < static_cast<int>(kPeerWords.size()))
-        pair.peer.emplace("read", kPeerWords[static_cast<std::size_t>(*peer)]);
-    }
-  }
+  std::vector<PciAddress> addresses;
+  for (NvmlApi::Device device : devices)
+    addresses.push_back(
+        address_of(ask<NvmlApi::PciInfo>(api.pci_info, device).value_or(NvmlApi::PciInfo{})));
+  for (std::size_t a = 0; a < devices.size() && status.ok(); ++a)
+    for (std::size_t b = a + 1; b < devices.size(); ++b)
+      read_pair(api, devices, addresses, a, b,
+                writer.survey().pair(static_cast<int>(a), static_cast<int>(b)));
   if (api.shutdown != nullptr) api.shutdown();
   return status;
 }

@@ -6,7 +6,7 @@
 namespace tandem {
 
 // Enters what the NVIDIA driver says of every GPU and pair. Functions that the driver lacks or
-// refuses leave their facts unknown. Error: the driver does not answer at all.
+// refuses leave their facts unknown. A driver that does not answer is noted as host.driver_failure.
 Status read_nvml(const NvmlApi& api, SurveyWriter& writer);
 
 }  // namespace tandem

@@ -3,7 +3,6 @@
 
 #include <cstring>
 
-#include "machine/link_load.h"
 #include "machine/nvml_source.h"
 
 // A driver that is not there: functions in its place, answering for two cards.
@@ -96,87 +95,65 @@ TEST(Nvml, EntersWhatTheDriverSaysAndNothingElse) {
   EXPECT_EQ(survey.find_pair(0, 1)->peer.at("read"), "CNS");
 }
 
-TEST(Nvml, ADriverThatDoesNotAnswerIsAnError) {
+TEST(Nvml, ADriverThatDoesNotAnswerSaysWhy) {
   NvmlApi api = two_card_driver();
   api.init = failing_init;
   Survey survey;
   SurveyWriter writer(survey, "NVML");
-  EXPECT_FALSE(read_nvml(api, writer).ok());
+  EXPECT_TRUE(read_nvml(api, writer).ok());
+  EXPECT_THAT(survey.host.driver_failure.value_or(""), ::testing::HasSubstr("code 9"));
+  api.init = [] { return 18; };
+  Survey updated;
+  SurveyWriter other(updated, "NVML");
+  EXPECT_TRUE(read_nvml(api, other).ok());
+  EXPECT_THAT(updated.host.driver_failure.value_or(""), ::testing::HasSubstr("mismatch"));
 }
 
-// CUDA's driver with the host's memory for that of the cards. `corrupt` spoils peer copies.
-bool corrupt = false;
-
-CudaDriver host_memory_cuda() {
-  CudaDriver cuda;
-  cuda.init = [](unsigned) { return 0; };
-  cuda.device_count = [](int* count) { return *count = 2, 0; };
-  cuda.device = [](int* device, int ordinal) { return *device = ordinal, 0; };
-  cuda.pci_bus_id = [](char* text, int length, int device) {
-    std::strncpy(text, device == 0 ? "0000:41:00.0" : "0000:61:00.0",
-                 static_cast<std::size_t>(length));
-    return 0;
-  };
-  cuda.retain_context = [](CudaDriver::Context* context, int device) {
-    *context = reinterpret_cast<CudaDriver::Context>(static_cast<std::uintptr_t>(device) + 1);
-    return 0;
-  };
-  cuda.release_context = [](int) { return 0; };
-  cuda.set_context = [](CudaDriver::Context) { return 0; };
-  cuda.allocate = [](CudaDriver::Pointer* pointer, std::size_t bytes) {
-    *pointer = reinterpret_cast<CudaDriver::Pointer>(new char[bytes]);
-    return 0;
-  };
-  cuda.free = [](CudaDriver::Pointer pointer) {
-    delete[] reinterpret_cast<char*>(pointer);
-    return 0;
-  };
-  cuda.to_device = [](CudaDriver::Pointer to, const void* from, std::size_t bytes) {
-    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
-    return 0;
-  };
-  cuda.to_host = [](void* to, CudaDriver::Pointer from, std::size_t bytes) {
-    std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
-    return 0;
-  };
-  cuda.can_access_peer = [](int* can, int, int) { return *can = 1, 0; };
-  cuda.enable_peer = [](CudaDriver::Context, unsigned) { return 0; };
-  cuda.copy_peer = [](CudaDriver::Pointer to, CudaDriver::Context, CudaDriver::Pointer from,
-                      CudaDriver::Context, std::size_t bytes) {
-    std::memcpy(reinterpret_cast<void*>(to), reinterpret_cast<const void*>(from), bytes);
-    if (corrupt) reinterpret_cast<char*>(to)[bytes / 2] ^= 1;
-    return 0;
-  };
-  cuda.synchronize = [] { return 0; };
-  return cuda;
+int to_each_other(NvmlApi::Device device, unsigned, NvmlApi::PciInfo* info) {
+  *info = {};
+  info->bus = 0x41 + 0x20 * (1 - number_of(device));
+  return 0;
+}
+int to_a_switch(NvmlApi::Device, unsigned, int* type) {
+  *type = 2;
+  return 0;
+}
+int weak_source(NvmlApi::Device device, unsigned* source) {
+  *source = number_of(device) == 0 ? 0 : 2;
+  return 0;
+}
+int rows(NvmlApi::Device, unsigned*, unsigned*, unsigned* waiting, unsigned* failed) {
+  *waiting = 1;
+  *failed = 0;
+  return 0;
 }
 
-TEST(LinkLoad, VerifiesCopiesByteByByteWhileTheStateIsRead) {
-  corrupt = false;
-  bool read = false;
-  const auto result = load_links(host_memory_cuda(), [&] { read = true; });
-  ASSERT_TRUE(result.ok()) << result.error().to_string();
-  EXPECT_TRUE(read);
-  ASSERT_EQ(result->trials.size(), 1U);
-  EXPECT_EQ(result->trials[0].b.to_string(), "0000:61:00.0");
-  EXPECT_TRUE(result->trials[0].granted);
-  EXPECT_TRUE(result->trials[0].bytes_correct);
-  EXPECT_GT(result->trials[0].gbps, 0);
+TEST(Nvml, CountsTheNvlinksBetweenTwoCards) {
+  NvmlApi api = two_card_driver();
+  api.nvlink_remote = to_each_other;
+  Survey survey;
+  SurveyWriter writer(survey, "NVML");
+  ASSERT_TRUE(read_nvml(api, writer).ok());
+  EXPECT_EQ(survey.find_pair(0, 1)->topology, "NV3");  // the fourth is down
+  api.nvlink_remote = nullptr;
+  api.nvlink_remote_type = to_a_switch;
+  Survey switched;
+  SurveyWriter other(switched, "NVML");
+  ASSERT_TRUE(read_nvml(api, other).ok());
+  EXPECT_EQ(switched.find_pair(0, 1)->topology, "NV3");
 }
 
-TEST(LinkLoad, OneWrongBitIsSeen) {
-  corrupt = true;
-  const auto result = load_links(host_memory_cuda(), [] {});
-  ASSERT_TRUE(result.ok());
-  EXPECT_FALSE(result->trials[0].bytes_correct);
-}
-
-TEST(LinkLoad, ACardWithoutMemoryIsAnError) {
-  CudaDriver cuda = host_memory_cuda();
-  cuda.allocate = [](CudaDriver::Pointer*, std::size_t) { return 2; };
-  const auto result = load_links(cuda, [] {});
-  ASSERT_FALSE(result.ok());
-  EXPECT_THAT(result.error().to_string(), ::testing::HasSubstr("cuMemAlloc"));
+TEST(Nvml, TellsTheSourceOfPowerAndWaitingRepairs) {
+  NvmlApi api = two_card_driver();
+  api.power_source = weak_source;
+  api.remapped_rows = rows;
+  Survey survey;
+  SurveyWriter writer(survey, "NVML");
+  ASSERT_TRUE(read_nvml(api, writer).ok());
+  EXPECT_EQ(survey.gpus[0].power.source, "AC");
+  EXPECT_EQ(survey.gpus[1].power.source, "undersized");
+  EXPECT_EQ(survey.gpus[1].health.repair_pending, true);
+  EXPECT_EQ(survey.gpus[1].health.repair_failed, false);
 }
 
 }  // namespace

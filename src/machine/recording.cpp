@@ -5,7 +5,9 @@
 #include <fstream>
 
 #include "machine/assemble.h"
+#include "machine/error_counters.h"
 #include "machine/recording_kind.h"
+#include "machine/same_machine.h"
 #include "machine/sources/sysfs.h"
 #include "machine/text_scan.h"
 
@@ -173,6 +175,54 @@ bool is_other_machine(const Error& error) {
   return contains(error.what, "another machine");
 }
 
+bool bears_a_mark(RecordingKind kind) {
+  switch (kind) {
+    case RecordingKind::kNvidiaSmiXml:
+    case RecordingKind::kNvidiaSmiText:
+    case RecordingKind::kLspci:
+    case RecordingKind::kLspciTree:
+    case RecordingKind::kLstopoXml:
+    case RecordingKind::kNcclXml:
+    case RecordingKind::kCpuinfo:
+    case RecordingKind::kLscpu:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Each source is read alone first, so that what it says is not mixed with what others said.
+Status check_marks(const Collection& collection, const fs::path& root) {
+  std::vector<MachineMark> marks;
+  const auto check = [&](const Survey& alone, const std::string& name,
+                         RecordingKind kind) -> Status {
+    MachineMark mark = mark_of(alone, name, kind);
+    TANDEM_TRY_STATUS(expect_same_machine(mark, marks));
+    marks.push_back(std::move(mark));
+    return {};
+  };
+  for (const fs::path& path : collection.sys_roots) {
+    Survey alone;
+    SurveyWriter writer(alone, clean_text(path.lexically_relative(root).string()));
+    if (read_sysfs(path, writer).ok())
+      TANDEM_TRY_STATUS(check(alone, writer.source(), RecordingKind::kUnknown));
+  }
+  for (const Piece& piece : collection.pieces) {
+    if (!bears_a_mark(piece.kind)) continue;
+    Survey alone;
+    SurveyWriter writer(alone, piece.name);
+    if (read_recording(piece.kind, piece.text, writer).ok())
+      TANDEM_TRY_STATUS(check(alone, piece.name, piece.kind));
+  }
+  return {};
+}
+
+bool may_be_mixed(const Collection& collection) {
+  const auto marked = std::count_if(collection.pieces.begin(), collection.pieces.end(),
+                                    [](const Piece& piece) { return bears_a_mark(piece.kind); });
+  return static_cast<std::size_t>(marked) + collection.sys_roots.size() > 1;
+}
+
 Status read_pieces(Collection& collection, Survey& survey) {
   std::stable_sort(collection.pieces.begin(), collection.pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.kind < b.kind; });
@@ -186,7 +236,28 @@ Status read_pieces(Collection& collection, Survey& survey) {
   return {};
 }
 
+// A second tree of the same machine tells which error counters grew. Which of the two is the older
+// one shows in the counters themselves; how much time lay between is not known.
+void compare_counters(const fs::path& tree, std::optional<ErrorCounters>& earlier, Survey& survey) {
+  Survey alone;
+  SurveyWriter writer(alone, "");
+  if (!read_sysfs(tree, writer).ok()) return;
+  ErrorCounters now = error_counters_of(alone);
+  now.when = {};
+  if (!earlier) {
+    earlier = std::move(now);
+    return;
+  }
+  ErrorCounters older = *earlier;
+  for (auto& [key, count] : older.counts)
+    if (const auto other = now.counts.find(key); other != now.counts.end() && other->second < count)
+      std::swap(count, other->second);
+  older.when = {};
+  add_error_rates(older, now, survey);
+}
+
 void read_trees(const Collection& collection, const fs::path& root, Survey& survey) {
+  std::optional<ErrorCounters> before;
   const auto read = [&](const fs::path& path, const char* kind,
                         Status (*reader)(const fs::path&, SurveyWriter&)) {
     const std::string name =
@@ -196,8 +267,26 @@ void read_trees(const Collection& collection, const fs::path& root, Survey& surv
     survey.sources.push_back(
         {writer.source(), kind, status.ok() ? "" : status.error().to_string()});
   };
-  for (const fs::path& path : collection.sys_roots) read(path, "/sys tree", read_sysfs);
+  for (const fs::path& path : collection.sys_roots) {
+    read(path, "/sys tree", read_sysfs);
+    compare_counters(path, before, survey);
+  }
   for (const fs::path& path : collection.proc_roots) read(path, "/proc tree", read_proc);
+}
+
+// Tables that only number the cards, beside a PCI list with another number of them.
+void note_other_count(Survey& survey) {
+  const auto on_bus = std::count_if(survey.pci.begin(), survey.pci.end(), [](const auto& item) {
+    return item.second.vendor_id == kVendorNvidia && item.second.is_compute_gpu();
+  });
+  const bool numbered_only =
+      std::none_of(survey.gpus.begin(), survey.gpus.end(),
+                   [](const GpuFacts& gpu) { return gpu.address.has_value(); });
+  const auto numbered = static_cast<std::ptrdiff_t>(survey.gpus.size());
+  if (numbered == 0 || on_bus == 0 || !numbered_only || numbered == on_bus) return;
+  survey.conflicts.push_back({"machine", "number of NVIDIA GPUs",
+                              "driver: " + std::to_string(numbered),
+                              "PCI: " + std::to_string(on_bus)});
 }
 
 bool knows_anything(const Survey& survey) {
@@ -224,6 +313,9 @@ Result<Survey> read_recording_folder(const fs::path& path, const RecordingLimits
     return Error{
         ErrorCode::kMalformed, "no such folder", path.string(), "a folder of recordings", {}};
   Collection collection = Collector(path, limits).run();
+  if (may_be_mixed(collection))
+    if (Status status = check_marks(collection, path); !status.ok())
+      return status.error().at(path.string());
   Survey survey;
   read_trees(collection, path, survey);
   if (Status status = read_pieces(collection, survey); !status.ok())
@@ -234,6 +326,7 @@ Result<Survey> read_recording_folder(const fs::path& path, const RecordingLimits
         path.string(), "no recording that Tandem knows",
         "output of nvidia-smi -q -x, topo -m, lspci -vvv, lstopo, dmidecode, or a /sys tree",
         what_was_found(survey));
+  note_other_count(survey);
   TANDEM_TRY_STATUS(assemble_machine(survey));
   return survey;
 }

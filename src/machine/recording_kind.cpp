@@ -15,7 +15,7 @@
 namespace tandem {
 namespace {
 
-constexpr std::array<std::pair<RecordingKind, std::string_view>, 26> kNames{{
+constexpr std::array<std::pair<RecordingKind, std::string_view>, 28> kNames{{
     {RecordingKind::kNvidiaSmiXml, "nvidia-smi -q -x"},
     {RecordingKind::kNvidiaSmiText, "nvidia-smi -q"},
     {RecordingKind::kNvidiaSmiTable, "nvidia-smi"},
@@ -39,6 +39,8 @@ constexpr std::array<std::pair<RecordingKind, std::string_view>, 26> kNames{{
     {RecordingKind::kP2pTest, "p2pBandwidthLatencyTest"},
     {RecordingKind::kNvbandwidth, "nvbandwidth"},
     {RecordingKind::kNcclTest, "nccl-tests"},
+    {RecordingKind::kNvidiaSmiFailure, "nvidia-smi's error"},
+    {RecordingKind::kDriverParams, "parameters of the NVIDIA driver"},
     {RecordingKind::kKnownUseless, "known, without facts about the machine"},
     {RecordingKind::kArchive, "archive"},
     {RecordingKind::kUnknown, "unknown"},
@@ -116,7 +118,14 @@ RecordingKind recognise_xml(std::string_view head) {
   return RecordingKind::kUnknown;
 }
 
+bool is_smi_failure(std::string_view head) {
+  return contains(head, "Failed to initialize NVML") || contains(head, "NVIDIA-SMI has failed");
+}
+
 RecordingKind recognise_nvidia(std::string_view head) {
+  if (is_smi_failure(head.substr(0, 400))) return RecordingKind::kNvidiaSmiFailure;
+  if (contains(head, "ResmanDebugLevel:") && contains(head, "RegistryDwords:"))
+    return RecordingKind::kDriverParams;
   if (contains(head, "NVSMI LOG")) return RecordingKind::kNvidiaSmiText;
   if (contains(head, "| NVIDIA-SMI") && contains(head, "Driver Version:"))
     return RecordingKind::kNvidiaSmiTable;
@@ -219,6 +228,12 @@ Status read_recording(RecordingKind kind, std::string_view text, SurveyWriter& w
       return read_nvbandwidth(text, writer);
     case RecordingKind::kNcclTest:
       return read_nccl_test(text, writer);
+    case RecordingKind::kNvidiaSmiFailure:
+      read_nvidia_smi_failure(text, writer);
+      return {};
+    case RecordingKind::kDriverParams:
+      read_driver_params(text, writer);
+      return {};
     case RecordingKind::kKnownUseless:
     case RecordingKind::kArchive:
     case RecordingKind::kUnknown:

@@ -33,6 +33,8 @@ enum class RecordingKind {
   kP2pTest,
   kNvbandwidth,
   kNcclTest,
+  kNvidiaSmiFailure,  // nvidia-smi's word that the driver does not answer
+  kDriverParams,
   kKnownUseless,  // known, but without facts about the machine: help texts, bandwidthTest
   kArchive,
   kUnknown,

@@ -353,6 +353,34 @@ TEST(KernelCommandLine, TellsWhetherTheIommuTranslates) {
   EXPECT_EQ(translates("quiet"), std::nullopt);
 }
 
+TEST(DriverParams, ReadsValuesWithAndWithoutQuotes) {
+  const Survey survey = survey_of(
+      [](std::string_view text, SurveyWriter& writer) -> Status {
+        EXPECT_EQ(recognise_recording(text), RecordingKind::kDriverParams);
+        return read_recording(RecordingKind::kDriverParams, text, writer);
+      },
+      "ResmanDebugLevel: 4294967295\nNvLinkDisable: 1\nRegistryDwords: "
+      "\"ForceP2P=0x11;RMForceP2PType=1\"\nExcludedGpus: \"\"\n");
+  const auto& params = survey.host.driver_params;
+  EXPECT_EQ(params.at("NvLinkDisable"), "1");
+  EXPECT_EQ(params.at("RegistryDwords"), "ForceP2P=0x11;RMForceP2PType=1");
+  EXPECT_EQ(params.at("ExcludedGpus"), "");
+}
+
+TEST(NvidiaSmiFailure, KeepsItsWords) {
+  constexpr std::string_view kText =
+      "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 550.54\n";
+  ASSERT_EQ(recognise_recording(kText), RecordingKind::kNvidiaSmiFailure);
+  const Survey survey = survey_of(
+      [](std::string_view text, SurveyWriter& writer) {
+        return read_recording(RecordingKind::kNvidiaSmiFailure, text, writer);
+      },
+      kText);
+  EXPECT_EQ(survey.host.driver_failure,
+            "Failed to initialize NVML: Driver/library version mismatch NVML library version: "
+            "550.54");
+}
+
 TEST(RocmSmi, ReadsCards) {
   const Survey survey = survey_of(
       read_rocm_smi,

@@ -22,7 +22,10 @@ struct GpuPair {
   std::optional<double> measured_gbps;          // one direction, with P2P where there is P2P
   std::optional<double> measured_without_gbps;  // through host memory
   std::optional<double> measured_latency_us;
-  std::optional<std::string> trial_failure;  // a copy that was tried failed or came out wrong
+  std::optional<std::string> trial_failure;  // the step of --load that failed, and how
+  bool copy_verified = false;                // --load: bytes arrived whole both ways
+  bool sums_verified = false;                // --load: a reduction's sums were right on both
+  std::string not_summed;                    // --load: why no reduction was tried
 };
 
 struct BoardSlot {
@@ -50,8 +53,12 @@ struct XidReport {
 struct HostFacts {
   Host host;
   std::optional<std::string> board;
+  std::optional<std::string> host_name;  // lstopo's
+  std::optional<std::string> host_hash;  // NCCL's
   std::optional<std::string> driver_version;
   std::optional<std::string> cuda_version;
+  std::optional<std::string> driver_failure;         // in its own words
+  std::map<std::string, std::string> driver_params;  // /proc/driver/nvidia/params
   std::optional<std::string> kernel_command_line;
   std::optional<std::string> virtualisation;  // "kvm", "container"
   std::optional<std::int64_t> memory_available_bytes;
@@ -80,11 +87,12 @@ struct Conflict {
 
 // Two readings of a counter. Only a counter that grows between them is a fault.
 struct CounterRate {
-  std::string subject;
+  PciAddress address;
+  std::string subject;  // the device's name; may be empty
   std::string counter;
   std::int64_t before = 0;
   std::int64_t after = 0;
-  double seconds = 0;
+  double seconds = 0;  // 0: the time between the readings is not known
 };
 
 // Everything that sources said of one computer: the facts that judging needs, and the Machine

@@ -53,7 +53,7 @@ inline Survey healthy_survey() {
     gpu.display_active = false;
     gpu.performance_state = 8;
     gpu.utilisation_percent = 0;
-    gpu.power = {22, 300, 300, 100, 300};
+    gpu.power = {22, 300, 300, 100, 300, std::nullopt};
     gpu.thermals = {35, 95, std::nullopt, std::nullopt, 30};
     gpu.numa_node = 0;
     gpu.has_driver = true;

@@ -65,6 +65,63 @@ void find_space(const BuildSpec& build, std::vector<std::string>& lacks,
        "likely"});
 }
 
+struct PlacedCard {
+  int position = 0;
+  int thickness = 2;
+  bool liquid = false;
+  std::string label;
+};
+
+// The cards whose slots say where they lie, from the CPU on.
+std::vector<PlacedCard> placed_cards(const Survey& survey) {
+  const BuildSpec& build = *survey.build;
+  std::vector<PlacedCard> cards;
+  int index = 0;
+  for (const BuildGpu& gpu : build.gpus)
+    for (int i = 0; i < gpu.count; ++i, ++index) {
+      const auto place = static_cast<std::size_t>(index);
+      if (place >= build.slots.size() || !build.slots[place].position) continue;
+      cards.push_back({*build.slots[place].position, thickness(gpu), gpu.liquid_cooled == true,
+                       survey.gpu_label(index)});
+    }
+  std::sort(cards.begin(), cards.end(),
+            [](const PlacedCard& a, const PlacedCard& b) { return a.position < b.position; });
+  return cards;
+}
+
+// build-spacing: does each card fit above the next one, and does it get air?
+void find_spacing(const Survey& survey, std::vector<std::string>& lacks,
+                  std::vector<Finding>& findings) {
+  constexpr int kNoEnd = 1000;  // no case is named
+  if (survey.build->chassis.open_frame == true) return;
+  const auto cards = placed_cards(survey);
+  for (std::size_t i = 0; i < cards.size(); ++i) {
+    const PlacedCard& card = cards[i];
+    const bool last = i + 1 == cards.size();
+    const int end = last ? survey.build->chassis.slots.value_or(kNoEnd) + 1 : cards[i + 1].position;
+    const int room = end - card.position;
+    const bool collides = room < card.thickness;
+    const bool stifled = !last && room == card.thickness && !card.liquid;
+    if (!collides && !stifled) continue;
+    const std::string below = last ? "the case's last slot" : "the next card";
+    if (collides)
+      lacks.push_back("room for " + card.label + " (" + std::to_string(card.thickness) +
+                      " slots thick, " + below + " leaves " + std::to_string(room) + ")");
+    findings.push_back(
+        {"build-spacing",
+         collides ? Severity::kError : Severity::kWarning,
+         card.label,
+         collides ? "The card is thicker than the room up to " + below
+                  : "No free slot between this card's fans and the next card",
+         {"at slot " + std::to_string(card.position) + ", " + std::to_string(card.thickness) +
+          " slots thick; " + std::to_string(room) + " slots up to " + below},
+         collides ? "Choose slots further apart, a thinner or liquid-cooled card, or a riser."
+                  : "Leave a slot free where you can, take cards with blower fans, or lower the "
+                    "power limit: open coolers choke each other.",
+         collides ? "certain" : "likely"});
+  }
+}
+
 // build-lanes: what each slot gives against the cards and the CPU.
 void find_lanes(const Survey& survey, std::vector<std::string>& lacks,
                 std::vector<Finding>& findings) {
@@ -166,12 +223,13 @@ void find_supply(const Survey& survey, std::vector<std::string>& lacks) {
 
 }  // namespace
 
-// build-slots, build-space, build-lanes, build-cooling, build-minimum, and behind-chipset and
-// pcie-width for slots that do not exist yet.
+// build-slots, build-space, build-spacing, build-lanes, build-cooling, build-minimum, and
+// behind-chipset and pcie-width for slots that do not exist yet.
 void find_build(const Survey& survey, std::vector<Finding>& findings) {
   if (!survey.build || !survey.is_planned) return;
   std::vector<std::string> lacks;
   find_space(*survey.build, lacks, findings);
+  find_spacing(survey, lacks, findings);
   find_lanes(survey, lacks, findings);
   find_cooling(*survey.build, lacks, findings);
   find_memory(survey, lacks);

@@ -75,6 +75,25 @@ Reason seating(const PciDevice& port, const GpuFacts& gpu, int width) {
   return reason;
 }
 
+// What to do about lanes that are split: a CPU with lanes enough for all cards has them elsewhere.
+std::string advice_on_split(const Survey& survey, int width) {
+  if (width >= 8)
+    return "Nothing to repair: x8 costs little with a layer split; only tensor parallel over PCIe "
+           "feels it.";
+  const auto& cpu = survey.host.host.cpu;
+  const CpuFamily* family = cpu ? find_cpu_family(*cpu) : nullptr;
+  const std::string effect = "x" + std::to_string(width) +
+                             " a card slows tensor parallel and "
+                             "loading. ";
+  if (family != nullptr && family->graphics_lanes >= 8 * num_gpus(survey))
+    return effect + "This CPU has " + std::to_string(family->lanes) +
+           " lanes: spread the cards over more slots, or split a slot in two (x8x8) rather than "
+           "in four. Until then use a layer split.";
+  return effect +
+         "Use a layer split, or a CPU with more lanes (Threadripper, EPYC, Xeon) and x8 or "
+         "x16 a card.";
+}
+
 Reason bifurcated(const Survey& survey, const PciDevice& port,
                   const std::vector<const PciDevice*>& siblings, int width, int card_width) {
   Reason reason;
@@ -104,12 +123,7 @@ Reason bifurcated(const Survey& survey, const PciDevice& port,
   }
   reason.text =
       "the CPU's lanes are bifurcated among " + std::to_string(siblings.size() + 1) + " ports";
-  reason.advice =
-      width >= 8
-          ? "Nothing to repair: this is what the CPU's lanes allow. x8 costs little with a layer "
-            "split; only tensor parallel over PCIe feels it. More lanes need a HEDT or server CPU."
-          : "x4 a card slows tensor parallel and loading. Use a layer split, or a CPU with more "
-            "lanes (Threadripper, EPYC, Xeon) and x8 or x16 a card.";
+  reason.advice = advice_on_split(survey, width);
   reason.severity = width >= 8 ? Severity::kInfo : Severity::kWarning;
   return reason;
 }

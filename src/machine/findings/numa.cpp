@@ -3,6 +3,7 @@
 
 #include "machine/core_list.h"
 #include "machine/findings/findings.h"
+#include "machine/text_scan.h"
 
 namespace tandem {
 namespace {
@@ -19,22 +20,34 @@ void find_remote(const Survey& survey, std::vector<Finding>& findings) {
   if (!survey.is_local || allowed.empty()) return;
   for (int i = 0; i < num_gpus(survey); ++i) {
     const GpuFacts& gpu = gpu_at(survey, i);
-    const NumaNode* node = gpu.numa_node ? node_numbered(survey, *gpu.numa_node) : nullptr;
-    if (node == nullptr) continue;
-    const auto shared =
-        std::find_first_of(node->cores.begin(), node->cores.end(), allowed.begin(), allowed.end());
-    if (shared != node->cores.end()) continue;
+    if (!gpu.numa_node || survey.host.host.numa_nodes.empty()) continue;
+    // A node whose memory a control group (cpuset.mems) withholds is not even listed.
+    const NumaNode* node = node_numbered(survey, *gpu.numa_node);
+    const bool near_cores =
+        node != nullptr && std::find_first_of(node->cores.begin(), node->cores.end(),
+                                              allowed.begin(), allowed.end()) != node->cores.end();
+    if (near_cores) continue;
+    const std::string number = std::to_string(*gpu.numa_node);
     findings.push_back(
         {"numa-remote",
          Severity::kWarning,
          survey.gpu_label(i),
-         "This process may run only on cores far from the card",
-         {"the card is on NUMA node " + std::to_string(node->index),
-          "allowed cores: " + format_core_list(allowed, ',')},
-         "Start without taskset or numactl, or bind to the card's node: numactl -N " +
-             std::to_string(node->index) + " -m " + std::to_string(node->index) + ".",
+         node == nullptr ? "This process may not use the memory near the card"
+                         : "This process may run only on cores far from the card",
+         {"the card is on NUMA node " + number, "allowed cores: " + format_core_list(allowed, ',')},
+         node == nullptr ? "Let the control group or container have the card's node: cpuset.cpus "
+                           "and cpuset.mems (docker run --cpuset-cpus, --cpuset-mems)."
+                         : "Start without taskset or numactl, or bind to the card's node: numactl "
+                           "-N " +
+                               number + " -m " + number + ".",
          "certain"});
   }
+}
+
+// Server modules (SXM) are joined by NVLink on their board, whether or not a source shows it.
+bool are_modules(const Survey& survey) {
+  return std::all_of(survey.gpus.begin(), survey.gpus.end(),
+                     [](const GpuFacts& gpu) { return contains(gpu.name.value_or(""), "SXM"); });
 }
 
 // numa-split: cards on several nodes, so that a group of ranks should not cross them in silence.
@@ -49,7 +62,7 @@ void find_split(const Survey& survey, std::vector<Finding>& findings) {
     evidence.push_back("node " + std::to_string(node) + ": " + gpus);
   findings.push_back({"numa-split", Severity::kInfo, "machine",
                       "The GPUs hang on " + std::to_string(nodes.size()) + " NUMA nodes", evidence,
-                      has_nvlink_pairs(survey)
+                      has_nvlink_pairs(survey) || are_modules(survey)
                           ? "With NVLink between them this matters for loading only."
                           : "Keep a tensor-parallel group within one node and cut stages between "
                             "nodes; Tandem's planner does.",

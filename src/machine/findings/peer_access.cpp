@@ -78,19 +78,96 @@ void find_refused_pairs(const Survey& survey, std::vector<Finding>& findings) {
                       evidence, advice, "likely"});
 }
 
-// peer-copy-broken: a copy was granted, and came out wrong or not at all.
-void find_broken_copies(const Survey& survey, std::vector<Finding>& findings) {
+std::string pair_name(const Survey& survey, const std::pair<int, int>& gpus) {
+  return survey.gpu_id(gpus.first) + " - " + survey.gpu_id(gpus.second);
+}
+
+// peer-copy-broken, peer-reduction-broken: a step of --load came out wrong, or never came back.
+void find_broken_trials(const Survey& survey, std::vector<Finding>& findings) {
   for (const auto& [gpus, pair] : survey.pairs) {
     if (!pair.trial_failure) continue;
-    findings.push_back({"peer-copy-broken",
-                        Severity::kError,
-                        survey.gpu_id(gpus.first) + " - " + survey.gpu_id(gpus.second),
-                        "A copy between these cards failed",
-                        {*pair.trial_failure},
-                        "Results would be wrong. Switch off ACS and IOMMU translation (iommu=pt), "
-                        "or forbid peer access for this pair.",
-                        "certain"});
+    std::vector<std::string> evidence{*pair.trial_failure};
+    if (pair.copy_verified) evidence.push_back("copies by the copy engine arrived whole both ways");
+    const bool direct = pair.can_access == true;
+    findings.push_back(
+        {pair.copy_verified ? "peer-reduction-broken" : "peer-copy-broken", Severity::kError,
+         pair_name(survey, gpus),
+         pair.copy_verified ? "A reduction over these cards gave wrong sums or none"
+                            : "A copy between these cards failed",
+         evidence,
+         direct ? "The driver grants direct access and it does not work: results of models split "
+                  "over these cards would be wrong. Switch off ACS and IOMMU translation "
+                  "(iommu=pt), undo forced peer access (driver-parameters), or keep programs from "
+                  "using it (NCCL_P2P_DISABLE=1)."
+                : "Even copies through host memory fail: look for Xid lines in the kernel's log, "
+                  "reseat the cards, and test each alone.",
+         "certain"});
   }
+}
+
+std::string trial_text(const GpuPair& pair) {
+  const bool direct = pair.can_access == true;
+  const auto gbps = direct ? pair.measured_gbps : pair.measured_without_gbps;
+  std::string text = direct ? "direct copies" : "copies through host memory";
+  text += " whole both ways";
+  if (gbps) text += ", " + gbps_text(*gbps);
+  if (pair.sums_verified) return text + "; sums of a reduction right on both";
+  return text + "; no reduction tried: " + pair.not_summed;
+}
+
+// peer-verified: what --load tried and found right.
+void find_right_trials(const Survey& survey, std::vector<Finding>& findings) {
+  std::vector<std::string> evidence;
+  for (const auto& [gpus, pair] : survey.pairs)
+    if (pair.copy_verified && !pair.trial_failure)
+      evidence.push_back(pair_name(survey, gpus) + ": " + trial_text(pair));
+  if (evidence.empty()) return;
+  constexpr std::size_t kMaxLines = 28;  // every pair of eight cards
+  const std::size_t count = evidence.size();
+  if (count > kMaxLines) {
+    evidence.resize(kMaxLines);
+    evidence.push_back("and " + std::to_string(count - kMaxLines) + " more");
+  }
+  findings.push_back({"peer-verified", Severity::kOk, "machine",
+                      count == 1 ? "The pair of cards was tried: what it exchanges arrives right"
+                                 : std::to_string(count) +
+                                       " pairs of cards were tried: what they exchange arrives "
+                                       "right",
+                      evidence, "", "certain"});
+}
+
+// driver-parameters: what was set by hand and changes how cards reach each other.
+void find_driver_parameters(const Survey& survey, std::vector<Finding>& findings) {
+  const auto value = [&](const char* name) {
+    const auto found = survey.host.driver_params.find(name);
+    return found == survey.host.driver_params.end() ? std::string() : found->second;
+  };
+  std::vector<std::string> evidence;
+  bool nvlink_off = false;
+  bool forced = false;
+  if (value("NvLinkDisable") == "1") {
+    nvlink_off = true;
+    evidence.push_back("NvLinkDisable: 1");
+  }
+  for (const char* name : {"RegistryDwords", "RegistryDwordsPerDevice"})
+    if (contains(value(name), "P2P") || contains(value(name), "PeerMapping")) {
+      forced = true;
+      evidence.push_back(std::string(name) + ": " + value(name));
+    }
+  for (const char* name : {"ExcludedGpus", "GpuBlacklist"})
+    if (!value(name).empty()) evidence.push_back(std::string(name) + ": " + value(name));
+  if (evidence.empty()) return;
+  findings.push_back(
+      {"driver-parameters", nvlink_off ? Severity::kWarning : Severity::kInfo, "host",
+       nvlink_off ? "A parameter of the NVIDIA driver switches NVLink off"
+       : forced   ? "Peer access is set by hand in the NVIDIA driver's parameters"
+                  : "The NVIDIA driver is told to leave cards out",
+       evidence,
+       nvlink_off ? "Remove NVreg_NvLinkDisable from /etc/modprobe.d and reload the driver."
+       : forced   ? "Forced peer access has been seen to lose or change data: tandem doctor --load "
+                    "shows whether it works here."
+                  : "Fine if it is meant; else look into /etc/modprobe.d.",
+       "certain"});
 }
 
 // acs-redirect: a bridge sends requests between cards up to the root port and back.
@@ -166,7 +243,9 @@ void find_small_bar(const Survey& survey, std::vector<Finding>& findings) {
 
 void find_peer_access(const Survey& survey, std::vector<Finding>& findings) {
   find_refused_pairs(survey, findings);
-  find_broken_copies(survey, findings);
+  find_broken_trials(survey, findings);
+  find_right_trials(survey, findings);
+  find_driver_parameters(survey, findings);
   find_acs(survey, findings);
   find_iommu(survey, findings);
   find_small_bar(survey, findings);

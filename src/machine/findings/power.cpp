@@ -88,6 +88,23 @@ void find_circuit(const PowerBudget& budget, const BuildCircuit& circuit,
        "likely"});
 }
 
+// power-source: what feeds the card, as the driver says.
+void find_source(const Survey& survey, int index, std::vector<Finding>& findings) {
+  const auto& source = gpu_at(survey, index).power.source;
+  if (!source || *source == "AC") return;
+  const bool undersized = *source == "undersized";
+  findings.push_back({"power-source",
+                      undersized ? Severity::kError : Severity::kWarning,
+                      survey.gpu_label(index),
+                      undersized ? "The card reports a power source too weak for it"
+                                 : "The card runs on a battery",
+                      {"power source: " + *source},
+                      undersized ? "Connect every power socket of the card with a cable of its "
+                                   "own, at a supply (or adapter) that gives its full power."
+                                 : "Connect mains power: on a battery the card is slowed down.",
+                      "certain"});
+}
+
 // power-limit-low, power-source: what the driver says of running cards.
 void find_limits(const Survey& survey, std::vector<Finding>& findings) {
   for (int i = 0; i < num_gpus(survey); ++i) {
@@ -103,6 +120,7 @@ void find_limits(const Survey& survey, std::vector<Finding>& findings) {
                           "The supply or its cables are too weak: one cable of its own for every "
                           "socket of the card, no splitters, and see --build for the sum.",
                           "certain"});
+    find_source(survey, i, findings);
     if (survey.is_planned || !gpu.power.limit_w || !gpu.power.default_w ||
         *gpu.power.limit_w >= *gpu.power.default_w * 0.7)
       continue;

@@ -1,11 +1,38 @@
 #include <algorithm>
 
 #include "machine/findings/findings.h"
+#include "machine/text_scan.h"
 
 namespace tandem {
 
-// no-gpu, gpu-without-driver.
+namespace {
+
+// driver-failure: the driver is there and does not answer. A mismatch is what an update of the
+// driver's packages leaves behind until the old kernel module is unloaded.
+void find_driver_failure(const Survey& survey, std::vector<Finding>& findings) {
+  if (!survey.host.driver_failure) return;
+  const std::string& words = *survey.host.driver_failure;
+  const bool mismatch = contains_ignoring_case(words, "mismatch");
+  findings.push_back(
+      {"driver-failure",
+       Severity::kError,
+       "host",
+       mismatch ? "The NVIDIA driver's kernel module and its library are of different versions"
+                : "The NVIDIA driver does not answer",
+       {words},
+       mismatch ? "Reboot, or end all programs that use the cards and reload the module (rmmod "
+                  "nvidia_uvm nvidia_drm nvidia_modeset nvidia; modprobe nvidia). In a container, "
+                  "the driver's library must be the host's."
+                : "Look at dmesg for NVRM lines; is the module loaded (modprobe nvidia), built for "
+                  "this kernel, and not blocked by Secure Boot?",
+       "certain"});
+}
+
+}  // namespace
+
+// driver-failure, no-gpu, gpu-without-driver.
 void find_presence(const Survey& survey, std::vector<Finding>& findings) {
+  find_driver_failure(survey, findings);
   if (survey.gpus.empty() && !survey.is_planned) {
     const bool looked = survey.is_local || !survey.pci.empty();
     findings.push_back(
@@ -16,9 +43,10 @@ void find_presence(const Survey& survey, std::vector<Finding>& findings) {
          {survey.pci.empty() ? "no source lists PCI devices"
                              : std::to_string(survey.pci.size()) +
                                    " PCI devices, none of them a GPU for computing"},
-         looked
-             ? "Nothing to repair. On several NUMA nodes, tandem run uses one CPU device per node."
-             : "Add nvidia-smi -q -x or lspci -vvv to the folder to have its GPUs judged.",
+         looked ? survey.host.host.numa_nodes.size() > 1
+                      ? "Nothing to repair. tandem run uses one CPU device per NUMA node."
+                      : "Nothing to repair: tandem run uses all cores as one device."
+                : "Add nvidia-smi -q -x or lspci -vvv to the folder to have its GPUs judged.",
          "certain"});
     return;
   }

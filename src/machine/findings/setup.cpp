@@ -60,6 +60,12 @@ void find_mode(const Survey& survey, std::vector<Finding>& findings) {
         "more sooner, and power limits stay set.");
 }
 
+// The program alone: some put kilobytes of arguments behind it.
+std::string program_name(const GpuProcess& process) {
+  const auto words = split_words(process.name);
+  return words.empty() ? "a process" : std::string(words.front().substr(0, 80));
+}
+
 void find_memory_in_use(const Survey& survey, std::vector<Finding>& findings) {
   for (int i = 0; i < num_gpus(survey); ++i) {
     const GpuFacts& gpu = gpu_at(survey, i);
@@ -71,9 +77,9 @@ void find_memory_in_use(const Survey& survey, std::vector<Finding>& findings) {
                                       format_bytes(*gpu.memory_bytes) + " in use"};
     for (const GpuProcess& process : gpu.processes)
       if (evidence.size() < 6)
-        evidence.push_back(
-            (process.name.empty() ? "a process" : process.name) +
-            (process.memory_bytes ? ", " + format_bytes(*process.memory_bytes) : ""));
+        evidence.push_back(program_name(process) + (process.memory_bytes
+                                                        ? ", " + format_bytes(*process.memory_bytes)
+                                                        : ""));
     add(findings, "memory-in-use", share > 0.1 ? Severity::kWarning : Severity::kInfo,
         survey.gpu_label(i),
         "Other programs hold " + number_text(share * 100) + " % of this card's memory",
@@ -122,7 +128,8 @@ void find_environment(const Survey& survey, std::vector<Finding>& findings) {
   if (is_virtual(survey) && !survey.gpus.empty()) {
     std::string kind = survey.host.virtualisation.value_or("");
     for (const GpuFacts& gpu : survey.gpus)
-      if (kind.empty()) kind = gpu.virtualisation.value_or("");
+      if (kind.empty())
+        kind = "the driver's virtualisation mode: " + gpu.virtualisation.value_or("");
     add(findings, "virtual-machine", Severity::kInfo, "host",
         "This is a virtual machine or container: slots, lanes and NUMA nodes may not be the real "
         "ones",

@@ -5,7 +5,7 @@
 
 namespace tandem {
 
-// sources-disagree, recording-damaged.
+// sources-disagree, recording-damaged, source-failed.
 void find_sources(const Survey& survey, std::vector<Finding>& findings) {
   std::map<std::string, std::vector<std::string>> by_subject;
   for (const Conflict& conflict : survey.conflicts) {
@@ -16,14 +16,22 @@ void find_sources(const Survey& survey, std::vector<Finding>& findings) {
   for (const auto& [subject, lines] : by_subject)
     findings.push_back({"sources-disagree", Severity::kWarning, subject,
                         "Two sources state this differently", lines,
-                        "Were the recordings made at the same time, on the same machine? The first "
-                        "value was used.",
+                        survey.is_local
+                            ? "The first value was used. A driver that was updated without a "
+                              "reboot, or a virtual machine, may be the cause."
+                            : "Were the recordings made at the same time, on the same machine? The "
+                              "first value was used.",
                         "certain"});
   std::vector<std::string> damaged;
   for (const SourceNote& source : survey.sources)
     if (!source.kind.empty() && !source.note.empty() && damaged.size() < 8)
-      damaged.push_back(source.note);
-  if (!damaged.empty())
+      damaged.push_back(survey.is_local ? source.name + ": " + source.note : source.note);
+  if (damaged.empty()) return;
+  if (survey.is_local)
+    findings.push_back({"source-failed", Severity::kWarning, "machine",
+                        "A source of facts about this computer failed; what it tells is missing",
+                        damaged, "Run the tool by hand to see why.", "certain"});
+  else
     findings.push_back({"recording-damaged", Severity::kWarning, "recording",
                         "A recording could not be read and was left out", damaged,
                         "Record it again, whole.", "certain"});

@@ -87,6 +87,8 @@ void write_matrix(const Survey& survey, const Painter& painter, std::string& out
     out += std::string(line.substr(0, line.find_last_not_of(' ') + 1)) + "\n";
   }
   out += painter.dim("  " + painter.wrapped(pair_legend(), "  ")) + "\n";
+  for (const std::string& line : transport_lines(survey))
+    out += "  " + painter.wrapped(line, "    ") + "\n";
 }
 
 std::string heading(Severity severity) {

@@ -33,16 +33,18 @@ std::string gpu_link_text(const Survey& survey, int index) {
   const GpuFacts& gpu = gpu_at(survey, index);
   if (!gpu.link.generation && !gpu.link.max_generation && !gpu.link.width) {
     const PciDevice* device = gpu.address ? survey.find_pci(*gpu.address) : nullptr;
-    return device != nullptr && device->link_gbps ? gbps_text(*device->link_gbps) : "";
+    return device != nullptr && device->link_gbps ? gbps_text(*device->link_gbps) + " now" : "";
   }
   const std::string now = link_text(
       gpu.link.generation ? gpu.link.generation : gpu.link.max_generation, gpu.link.width);
   const std::string most = link_text(gpu.link.max_generation, gpu.link.max_width);
-  if (survey.is_planned || now == most) return now;
+  const bool most_known = gpu.link.max_generation || gpu.link.max_width;
+  if (survey.is_planned || now == most || !most_known) return now;
   const bool slow = gpu.link.generation && gpu.link.max_generation &&
                     *gpu.link.generation < *gpu.link.max_generation;
-  return now + " now" + (slow && gpu.is_idle() != std::optional(false) ? " (idle)" : "") + ", " +
-         most + " at most";
+  const auto idle = gpu.is_idle();
+  const char* why = !slow || idle == false ? "" : idle ? " (idle)" : " (idle?)";
+  return now + " now" + why + ", " + most + " at most";
 }
 
 TreeNode gpu_node(const Survey& survey, const std::vector<Finding>& findings, int index) {
@@ -59,6 +61,8 @@ TreeNode gpu_node(const Survey& survey, const std::vector<Finding>& findings, in
 TreeNode bridge_node(const PciDevice& device, bool is_root) {
   TreeNode node;
   const bool chipset = is_chipset_bridge(device);
+  // NCCL's files give such addresses to switches whose own they leave out.
+  if (device.address.domain == 0xFFFF) is_root = false;
   node.kind = chipset   ? TreeNode::Kind::kChipset
               : is_root ? TreeNode::Kind::kPort
                         : TreeNode::Kind::kSwitch;
@@ -73,7 +77,7 @@ TreeNode bridge_node(const PciDevice& device, bool is_root) {
     if (device.link.width && device.link.max_width && *device.link.width < *device.link.max_width)
       node.link += ", x" + std::to_string(*device.link.width) + " in use";
   } else if (device.link_gbps) {
-    node.link = gbps_text(*device.link_gbps);
+    node.link = gbps_text(*device.link_gbps) + " now";
   }
   return node;
 }
@@ -156,6 +160,36 @@ std::string short_way(LinkKind kind) {
   }
 }
 
+bool knows_a_way(const std::vector<std::vector<std::string>>& rows) {
+  for (const auto& row : rows)
+    for (const std::string& cell : row)
+      if (cell != "?" && cell != "." && cell.find(' ') != std::string::npos) return true;
+  return false;
+}
+
+// What a copy from one card to another takes, with the speed where it is known: measured, or by the
+// slower of the two links. Through host memory every byte crosses two links; how far those overlap
+// decides between half and all of the speed.
+std::string transport_text(const Survey& survey, int a, int b) {
+  const Link* link = survey.machine.find_link(survey.gpu_id(a), survey.gpu_id(b));
+  const GpuPair* pair = survey.find_pair(a, b);
+  if (link == nullptr || (link->kind != LinkKind::kNvlink && !link->peer_access)) return {};
+  const auto each_way = [](const std::optional<double>& gbps) {
+    return gbps ? ", " + gbps_text(*gbps) + " each way" : std::string();
+  };
+  if (link->peer_access == false) {
+    if (pair != nullptr && pair->measured_without_gbps)
+      return "through host memory, measured" + each_way(pair->measured_without_gbps).substr(1);
+    if (!link->bandwidth_gbps) return "through host memory";
+    return "through host memory, " + gbps_text(*link->bandwidth_gbps / 2) + " to " +
+           gbps_text(*link->bandwidth_gbps) + " each way";
+  }
+  if (link->kind == LinkKind::kNvlink) return "NVLink" + each_way(link->bandwidth_gbps);
+  const std::string way = short_way(link->kind);
+  return "directly over PCIe" + (way == "?" ? "" : " (" + way + ")") +
+         each_way(link->bandwidth_gbps);
+}
+
 }  // namespace
 
 TreeNode machine_tree(const Survey& survey, const std::vector<Finding>& findings) {
@@ -216,13 +250,32 @@ std::vector<std::vector<std::string>> pair_matrix(const Survey& survey) {
       rows.back().push_back(way + (access ? *access ? " +" : " -" : " ?"));
     }
   }
-  return rows;
+  return knows_a_way(rows) ? rows : std::vector<std::vector<std::string>>{};
 }
 
 std::string pair_legend() {
   return "NV#: # NVLinks, switch, PIX, PXB: PCIe switch, PHB: one CPU port to another, NODE: "
          "across host "
          "bridges, SYS: across sockets; + direct copies, - through host memory, ? not known";
+}
+
+std::vector<std::string> transport_lines(const Survey& survey) {
+  std::vector<std::pair<std::string, std::string>> groups;  // the way, its pairs
+  bool all_known = num_gpus(survey) > 2;
+  for (int a = 0; a < num_gpus(survey); ++a)
+    for (int b = a + 1; b < num_gpus(survey); ++b) {
+      const std::string way = transport_text(survey, a, b);
+      all_known = all_known && !way.empty();
+      if (way.empty()) continue;
+      auto group = std::find_if(groups.begin(), groups.end(),
+                                [&](const auto& known) { return known.first == way; });
+      if (group == groups.end()) group = groups.insert(groups.end(), {way, ""});
+      group->second += " " + std::to_string(a) + "-" + std::to_string(b);
+    }
+  std::vector<std::string> lines;
+  for (const auto& [way, pairs] : groups)
+    lines.push_back(way + ":" + (all_known && groups.size() == 1 ? " every pair" : pairs));
+  return lines;
 }
 
 }  // namespace tandem

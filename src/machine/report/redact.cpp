@@ -38,9 +38,15 @@ void redact(Survey& survey) {
   }
   for (XidReport& xid : survey.host.xids) xid.line = clean(without_prefix(xid.line));
   for (std::string& line : survey.host.log_faults) line = clean(without_prefix(line));
+  if (survey.host.driver_failure) survey.host.driver_failure = clean(*survey.host.driver_failure);
+  for (auto& [name, value] : survey.host.driver_params) value = clean(value);
   if (survey.host.kernel_command_line) survey.host.kernel_command_line = kLeftOut;
   for (MemoryModule& module : survey.host.memory) module.locator.clear();
   for (SourceNote& source : survey.sources) {
+    if (survey.is_local) {  // "NVML", "/sys": nobody's names
+      source.note = clean(source.note);
+      continue;
+    }
     // Names of files and folders often are names of hosts.
     source.name = "file " + std::to_string(++number);
     if (!source.note.empty()) source.note = source.kind.empty() ? "left out" : "could not be read";

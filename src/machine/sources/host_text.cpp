@@ -181,6 +181,20 @@ void read_nvidia_version(std::string_view text, SurveyWriter& writer) {
   }
 }
 
+// "NvLinkDisable: 0", "RegistryDwords: \"ForceP2P=0x11\"".
+void read_driver_params(std::string_view text, SurveyWriter& writer) {
+  constexpr std::size_t kMaxParams = 200;
+  auto& params = writer.survey().host.driver_params;
+  for (std::string_view line : split_lines(text)) {
+    const auto [name, quoted] = name_and_value(line);
+    std::string_view value = quoted;
+    if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+      value = value.substr(1, value.size() - 2);
+    if (!name.empty() && params.size() < kMaxParams)
+      params.emplace(std::string(name.substr(0, 100)), std::string(value.substr(0, 500)));
+  }
+}
+
 Status read_kernel_log(std::string_view text, SurveyWriter& writer) {
   HostFacts& host = writer.survey().host;
   constexpr std::size_t kMaxFaults = 100;

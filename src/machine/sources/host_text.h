@@ -12,6 +12,7 @@ Status read_lscpu(std::string_view text, SurveyWriter& writer);              // 
 Status read_lscpu_table(std::string_view text, SurveyWriter& writer);        // lscpu -e
 Status read_numactl(std::string_view text, SurveyWriter& writer);            // numactl -H
 Status read_dmidecode(std::string_view text, SurveyWriter& writer);          // dmidecode
+void read_driver_params(std::string_view text, SurveyWriter& writer);        // .../nvidia/params
 void read_kernel_command_line(std::string_view text, SurveyWriter& writer);  // /proc/cmdline
 void read_nvidia_version(std::string_view text,
                          SurveyWriter& writer);  // /proc/driver/nvidia/version

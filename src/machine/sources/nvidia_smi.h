@@ -16,6 +16,10 @@ Status read_nvidia_smi_text(std::string_view text, SurveyWriter& writer);
 // temperature and memory.
 Status read_nvidia_smi_table(std::string_view text, SurveyWriter& writer);
 
+// What nvidia-smi prints instead of its table where the driver does not answer: "Failed to
+// initialize NVML: Driver/library version mismatch".
+void read_nvidia_smi_failure(std::string_view text, SurveyWriter& writer);
+
 // `nvidia-smi -L`: names and UUIDs by index.
 Status read_nvidia_smi_list(std::string_view text, SurveyWriter& writer);
 

@@ -201,4 +201,11 @@ Status read_nvidia_smi_table(std::string_view text, SurveyWriter& writer) {
   return {};
 }
 
+void read_nvidia_smi_failure(std::string_view text, SurveyWriter& writer) {
+  std::string words;
+  for (std::string_view line : split_lines(text.substr(0, 400)))
+    if (!trim(line).empty()) words += (words.empty() ? "" : " ") + std::string(trim(line));
+  writer.read(writer.survey().host.driver_failure, std::optional(words));
+}
+
 }  // namespace tandem

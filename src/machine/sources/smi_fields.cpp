@@ -1,6 +1,8 @@
 #include "machine/sources/smi_fields.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <ctime>
 #include <initializer_list>
 #include <set>
 
@@ -65,7 +67,10 @@ void enter_identity(const Fields& f, const std::string& subject, GpuFacts& gpu, 
   w.learn(gpu.uuid, f.text({"uuid", "gpu_uuid"}), subject, "uuid");
   w.learn(gpu.serial, f.text({"serial", "serial_number"}), subject, "serial number");
   w.read(gpu.architecture, f.text({"product_architecture"}));
-  w.learn(gpu.memory_bytes, f.bytes({"fb_memory_usage/total"}), subject, "memory");
+  // nvidia-smi rounds to MiB what NVML states in bytes.
+  const auto memory = f.bytes({"fb_memory_usage/total"});
+  if (!memory || !gpu.memory_bytes || std::abs(*memory - *gpu.memory_bytes) > (1 << 20))
+    w.learn(gpu.memory_bytes, memory, subject, "memory");
   w.read(gpu.memory_used_bytes, f.bytes({"fb_memory_usage/used"}));
   w.read(gpu.bar1_bytes, f.bytes({"bar1_memory_usage/total"}));
 }
@@ -89,7 +94,36 @@ void enter_link(const Fields& f, const std::string& subject, GpuFacts& gpu, Surv
   w.learn(gpu.slot_generation,
           f.positive({xml + "pcie_gen/max_host_link_gen", txt + "pcie_generation/host_max"}),
           subject, "generation of the slot");
-  w.read(gpu.replays, f.integer({"pci/replay_counter", "pci/replays_since_reset"}));
+}
+
+// "Mon Nov 25 10:00:00 2024" in seconds; nullopt for other forms.
+std::optional<double> seconds_of(const std::string& timestamp) {
+  std::tm time{};
+  if (strptime(timestamp.c_str(), "%a %b %d %H:%M:%S %Y", &time) == nullptr) return std::nullopt;
+  return static_cast<double>(timegm(&time));
+}
+
+// A second report of the same machine tells whether packets were repeated in between.
+void enter_replays(const Fields& f, const std::optional<std::string>& timestamp, GpuFacts& gpu,
+                   SurveyWriter& w) {
+  const auto count = f.integer({"pci/replay_counter", "pci/replays_since_reset"});
+  if (!count) return;
+  if (!gpu.replays) {
+    gpu.replays = count;
+    gpu.replays_at = timestamp;
+    return;
+  }
+  const auto first = gpu.replays_at ? seconds_of(*gpu.replays_at) : std::nullopt;
+  const auto second = timestamp ? seconds_of(*timestamp) : std::nullopt;
+  if (!first || !second || *first == *second) return;
+  CounterRate rate{*gpu.address, gpu.name.value_or(""), "replays", *gpu.replays,
+                   *count,       *second - *first};
+  if (*second < *first) {
+    std::swap(rate.before, rate.after);
+    rate.seconds = -rate.seconds;
+  }
+  constexpr std::size_t kMaxRates = 1000;
+  if (w.survey().rates.size() < kMaxRates) w.survey().rates.push_back(std::move(rate));
 }
 
 void enter_power(const Fields& f, GpuFacts& gpu, SurveyWriter& w) {
@@ -240,6 +274,7 @@ Status enter_smi_report(const SmiReport& report, SurveyWriter& writer) {
     gpu.has_driver = true;
     enter_identity(f, subject, gpu, writer);
     enter_link(f, subject, gpu, writer);
+    enter_replays(f, report.timestamp, gpu, writer);
     enter_power(f, gpu, writer);
     enter_thermals(f, gpu, writer);
     enter_health(f, gpu, writer);

@@ -281,6 +281,7 @@ Status read_proc(const fs::path& root, SurveyWriter& writer) {
   with("cmdline", [&](const std::string& text) { read_kernel_command_line(text, writer); });
   with("driver/nvidia/version",
        [&](const std::string& text) { read_nvidia_version(text, writer); });
+  with("driver/nvidia/params", [&](const std::string& text) { read_driver_params(text, writer); });
   any = read_nvidia_gpus(root, writer) || any;
   if (!any) return not_found("no known file in this tree", root.string());
   return {};

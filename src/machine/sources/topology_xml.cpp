@@ -181,6 +181,9 @@ Status read_lstopo_xml(std::string_view text, SurveyWriter& writer) {
   if (!root) return malformed(writer.source(), "no topology in this XML");
   const std::string board(info(root, "DMIBoardName"));
   const std::string vendor(info(root, "DMIBoardVendor"));
+  for (const pugi::xml_node& holder : {root, document.child("topology")})
+    if (const auto name = info(holder, "HostName"); !name.empty())
+      writer.read(writer.survey().host.host_name, std::optional(std::string(name)));
   if (!board.empty() && !writer.survey().host.board)
     writer.survey().host.board = board.starts_with(vendor) ? board : vendor + " " + board;
   LstopoReader reader(writer);
@@ -198,6 +201,8 @@ Status read_nccl_xml(std::string_view text, SurveyWriter& writer) {
   const bool new_nodes = host.numa_nodes.empty();
   for (const pugi::xml_node& cpu : system.children("cpu")) {
     std::optional<int> numa;
+    if (const std::string_view hash = cpu.attribute("host_hash").value(); !hash.empty())
+      writer.read(writer.survey().host.host_hash, std::optional(std::string(hash)));
     if (const auto id = leading_int(cpu.attribute("numaid").value());
         id && *id >= 0 && *id < kMaxNodes)
       numa = static_cast<int>(*id);
