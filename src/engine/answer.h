@@ -26,6 +26,7 @@ struct Answer {
   std::unique_ptr<TokenSampler> sampler;
   std::unique_ptr<TokenConstraint> constraint;  // may be null
   AnswerText text;
+  HiddenPool hidden = {};
   std::int32_t max_tokens = 0;
   // The further choices of a request wait until the first one's prompt is in the cache.
   bool is_queued = false;

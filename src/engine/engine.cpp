@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <utility>
 
@@ -94,6 +95,7 @@ std::int32_t Engine::num_open() const {
 }
 
 void Engine::run() {
+  pthread_setname_np(pthread_self(), "engine");
   bool has_work = false;
   while (true) {
     Inbox inbox = take_inbox(!has_work);

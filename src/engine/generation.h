@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/hidden_pool.h"
 #include "engine/token_sampler.h"
 
 namespace tandem {
@@ -25,6 +26,8 @@ struct GenerationRequest {
   bool ignore_eos = false;        // end-of-generation tokens do not end the answer
   bool render_special = false;    // control tokens appear in the text
   bool cache_prompt = true;       // may take a known prefix from the cache, and leave its own there
+  // Other than kNone: nothing is generated; the prompt's pooled hidden state is the answer.
+  Pooling pooling = Pooling::kNone;
   // Makes what the answer must obey, one for each choice. Empty: it is free.
   std::function<std::unique_ptr<TokenConstraint>()> make_constraint;
 };
@@ -69,7 +72,8 @@ struct FinishEvent {
   std::string stop_text = {};  // that ended it, for kStopText
   GenerationUsage usage = {};
   GenerationTimings timings = {};
-  bool is_last = true;  // of the request: all choices are complete
+  std::vector<float> embedding = {};  // [hidden_size], not normalised; where pooling was wanted
+  bool is_last = true;                // of the request: all choices are complete
 };
 
 // The request failed; nothing follows.

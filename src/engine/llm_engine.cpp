@@ -58,7 +58,8 @@ LlmEngine::LlmEngine(std::unique_ptr<ModelRunner> runner,
       max_context_tokens_(max_context(runner_->plan())),
       vocabulary_size_(runner_->vocabulary_size()),
       max_in_flight_(std::max<std::int32_t>(1, std::int32_t(runner_->plan().stages.size()))),
-      scheduler_(scheduler_options(runner_->plan(), options_)) {
+      scheduler_(scheduler_options(runner_->plan(), options_)),
+      trace_(options_.trace) {
   if (options_.make_sampler) return;
   options_.make_sampler = [](const SamplingParams& params) {
     return std::make_unique<GreedySampler>(params);
@@ -114,10 +115,13 @@ void LlmEngine::commit(const Flight& flight, StepResult& result) {
     Answer& answer = *answers_.at(scheduled.sequence->arrival);
     if (answer.is_doomed) {
       drop(answer);
+    } else if (answer.sequence.pooling != Pooling::kNone) {
+      take_hidden(answer, scheduled, result);
     } else if (scheduled.first_row >= 0) {
       take_tokens(answer, scheduled, result);
     }
   }
+  propose_by_model();
   ++counters_.steps;
   counters_.step_us += begin - flight.submitted_us;
   counters_.batched_sequences += static_cast<std::int64_t>(step.sequences.size());
@@ -125,7 +129,24 @@ void LlmEngine::commit(const Flight& flight, StepResult& result) {
     ++counters_.steps_with_prompts;
     counters_.step_us_with_prompts += begin - flight.submitted_us;
   }
-  counters_.engine_us += monotonic_us() - begin;
+  const std::int64_t end = monotonic_us();
+  counters_.engine_us += end - begin;
+  trace_.add_step(flight.number, max_in_flight_, step, flight.submitted_us, begin);
+  trace_.add_commit(begin, end);
+}
+
+void LlmEngine::take_hidden(Answer& answer, const ScheduledSequence& scheduled,
+                            const StepResult& result) {
+  const Sequence& sequence = answer.sequence;
+  if (sequence.num_computed == scheduled.num_tokens) answer.hidden.start_over();
+  for (std::int32_t i = 0; i < scheduled.num_hidden_rows; ++i) {
+    answer.hidden.add(result.hidden_row(static_cast<std::size_t>(scheduled.first_hidden_row + i)));
+  }
+  if (sequence.num_remaining() > 0) return;
+  answer.first_token_us = answer.last_token_us = monotonic_us();
+  counters_.prompt_tokens += answer.usage.prompt_tokens;
+  counters_.cached_prompt_tokens += sequence.num_cached_tokens;
+  finish(answer, FinishReason::kEndOfText);
 }
 
 // One token, and with speculation as many more as drafts were right. A draft is right when it is
@@ -188,24 +209,58 @@ bool LlmEngine::take_token(Answer& answer, std::span<float> logits) {
   return true;
 }
 
-void LlmEngine::propose_drafts(Answer& answer) const {
+void LlmEngine::propose_drafts(Answer& answer) {
   const std::int32_t left = answer.max_tokens - answer.usage.completion_tokens - 1;
   const std::int32_t most = std::min(options_.draft_tokens, left);
-  if (most > 0) answer.sequence.drafts = look_up_drafts(answer.sequence.tokens, most);
+  if (most < 1) return;
+  if (options_.draft_model) {
+    undrafted_.push_back(answer.sequence.arrival);
+  } else {
+    answer.sequence.drafts = look_up_drafts(answer.sequence.tokens, most);
+  }
+}
+
+// For all answers of a step at once: the small model computes them side by side.
+void LlmEngine::propose_by_model() {
+  if (undrafted_.empty()) return;
+  std::vector<DraftRequest> requests;
+  for (const std::uint64_t arrival : undrafted_) {
+    const Answer& answer = *answers_.at(arrival);
+    const std::int32_t left = answer.max_tokens - answer.usage.completion_tokens - 1;
+    requests.push_back({.id = arrival,
+                        .tokens = answer.sequence.tokens,
+                        .max_drafts = std::min(options_.draft_tokens, left)});
+  }
+  options_.draft_model->propose(requests);
+  for (DraftRequest& request : requests) {
+    auto& drafts = answers_.at(request.id)->sequence.drafts;
+    drafts = std::move(request.drafts);
+    // Ids that only the small model knows guess nothing.
+    const auto foreign = std::ranges::find_if(
+        drafts, [this](std::int32_t token) { return token >= vocabulary_size_; });
+    drafts.erase(foreign, drafts.end());
+  }
+  undrafted_.clear();
 }
 
 Status LlmEngine::check(const GenerationRequest& request) const {
   const auto length = static_cast<std::int64_t>(request.prompt.size());
   if (length == 0) return invalid_argument("the prompt is empty");
-  if (length >= max_context_tokens_) {
+  // Room for one token of the answer, where there is one.
+  const std::int64_t most = max_context_tokens_ - (request.pooling == Pooling::kNone ? 1 : 0);
+  if (length > most) {
     return invalid_argument("the prompt does not fit the context",
-                            fmt::format("at most {} tokens", max_context_tokens_ - 1),
+                            fmt::format("at most {} tokens", most),
                             fmt::format("{} tokens", length));
   }
   for (const std::int32_t token : request.prompt) {
     if (token >= 0 && token < vocabulary_size_) continue;
     return invalid_argument("a token of the prompt is outside the vocabulary",
                             fmt::format("0 to {}", vocabulary_size_ - 1), std::to_string(token));
+  }
+  if (request.pooling != Pooling::kNone && request.num_choices != 1) {
+    return invalid_argument("the number of embeddings of a prompt", "1",
+                            std::to_string(request.num_choices));
   }
   if (request.num_choices < 1 || request.num_choices > kMaxChoices) {
     return invalid_argument("the number of answers", fmt::format("1 to {}", kMaxChoices),
@@ -246,7 +301,10 @@ void LlmEngine::add(RequestId id, GenerationRequest request, EventSink sink) {
     answer->sequence.arrival = next_arrival_++;
     answer->sequence.tokens = wanted.prompt;
     answer->sequence.num_prompt_tokens = length;
-    answer->sequence.may_share = wanted.cache_prompt;
+    // Of tokens that come out of the cache there are no hidden states.
+    const bool needs_all = wanted.pooling == Pooling::kMean || wanted.pooling == Pooling::kFirst;
+    answer->sequence.may_share = wanted.cache_prompt && !needs_all;
+    answer->sequence.pooling = wanted.pooling;
     for (const std::int32_t token : wanted.prompt) answer->sampler->accept(token);
     Answer& added = *answer;
     answers_.emplace(added.sequence.arrival, std::move(answer));
@@ -280,6 +338,7 @@ void LlmEngine::finish(Answer& answer, FinishReason reason) {
   if (is_stopped) event.stop_text = *answer.text.stop_text();
   answer.usage.cached_tokens = answer.sequence.num_cached_tokens;
   event.usage = answer.usage;
+  event.embedding = answer.hidden.take();
   const std::int64_t now = monotonic_us();
   const std::int64_t started = answer.started_us == 0 ? now : answer.started_us;
   const std::int64_t first = answer.first_token_us == 0 ? now : answer.first_token_us;
@@ -301,6 +360,7 @@ void LlmEngine::drop(Answer& answer) {
   answer.is_doomed = true;
   if (answer.sequence.in_flight) return;
   scheduler_.remove(answer.sequence);
+  if (options_.draft_model) options_.draft_model->forget(answer.sequence.arrival);
   answers_.erase(answer.sequence.arrival);
 }
 

@@ -10,9 +10,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/draft_model.h"
 #include "engine/engine_stats.h"
 #include "engine/generation.h"
 #include "engine/scheduler.h"
+#include "engine/step_trace.h"
 #include "runtime/runtime.h"
 
 namespace tandem {
@@ -23,9 +25,11 @@ struct Answer;
 struct EngineOptions {
   std::int32_t max_queued = 256;  // requests that may wait for their first step
   bool prefix_cache = true;
-  double max_decode_slowdown = 1.8;  // of running answers while a prompt comes in
-  std::int32_t draft_tokens = 0;     // guessed per step by prompt lookup; 0: no speculation
-  SamplerFactory make_sampler;       // empty: greedy
+  double max_decode_slowdown = 1.8;         // of running answers while a prompt comes in
+  std::int32_t draft_tokens = 0;            // guessed per step; 0: no speculation
+  std::shared_ptr<DraftModel> draft_model;  // guesses them; null: prompt lookup does
+  std::shared_ptr<TraceWriter> trace;       // may be null
+  SamplerFactory make_sampler;              // empty: greedy
   // Makes a new runner after the old one failed and was destroyed. Empty: the engine has failed.
   std::function<Result<std::unique_ptr<ModelRunner>>()> rebuild_runner;
 };
@@ -69,9 +73,11 @@ class LlmEngine {
 
   void submit(ScheduledStep step);
   void commit(const Flight& flight, StepResult& result);
+  void take_hidden(Answer& answer, const ScheduledSequence& scheduled, const StepResult& result);
   void take_tokens(Answer& answer, const ScheduledSequence& scheduled, StepResult& result);
   bool take_token(Answer& answer, std::span<float> logits);
-  void propose_drafts(Answer& answer) const;
+  void propose_drafts(Answer& answer);
+  void propose_by_model();
   void start_followers(const Answer& answer);
   void finish(Answer& answer, FinishReason reason);
   void drop(Answer& answer);
@@ -89,6 +95,8 @@ class LlmEngine {
   Answers answers_;  // by Sequence::arrival
   std::uint64_t next_arrival_ = 1;
   std::deque<Flight> flights_;
+  std::vector<std::uint64_t> undrafted_;  // arrivals that wait for the draft model's guesses
+  StepTrace trace_;
   std::optional<Error> failure_;
   EngineCounters counters_;
 };

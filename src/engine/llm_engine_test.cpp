@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 
@@ -94,6 +95,49 @@ TEST_F(LlmEngineTest, AnswersOneRequest) {
   EXPECT_EQ(finish.usage.prompt_tokens, 5);
   EXPECT_EQ(finish.usage.completion_tokens, 10);
   EXPECT_TRUE(outcomes_[id].is_over);
+  expect_all_blocks_back();
+}
+
+// Prompts' embeddings beside answers, with too few blocks: chunks, pre-emption and the prefix cache
+// leave no trace in them.
+TEST_F(LlmEngineTest, PoolsHiddenStatesHoweverPromptsAreCut) {
+  std::mt19937 random(5);
+  start({.num_blocks = 24, .max_sequences = 6, .max_batch_tokens = 7});
+  const std::vector<std::int32_t> common = random_prompt(random, 16);
+  struct Wanted {
+    std::vector<std::int32_t> prompt;
+    Pooling pooling;
+  };
+  std::map<RequestId, Wanted> wanted;
+  for (int i = 0; i < 40; ++i) {
+    const auto length = static_cast<std::int32_t>(1 + random() % 20);
+    add(random_prompt(random, 1 + random() % 30), length);
+    auto prompt = random() % 2 ? common : std::vector<std::int32_t>();
+    for (const auto token : random_prompt(random, 1 + random() % 30)) prompt.push_back(token);
+    GenerationRequest request;
+    request.prompt = prompt;
+    request.pooling = std::array{Pooling::kMean, Pooling::kFirst, Pooling::kLast}[random() % 3];
+    const Wanted expected{prompt, request.pooling};
+    wanted.emplace(add(std::move(request)), expected);
+  }
+  run();
+  for (const auto& [id, expected] : wanted) {
+    std::vector<float> mean(kScriptedHiddenSize, 0.0f);
+    const auto length = expected.prompt.size();
+    const std::size_t first = expected.pooling == Pooling::kLast ? length : 1;
+    const std::size_t last = expected.pooling == Pooling::kFirst ? 1 : length;
+    for (std::size_t n = first; n <= last; ++n) {
+      const auto end = expected.prompt.begin() + static_cast<std::ptrdiff_t>(n);
+      const auto hidden = scripted_hidden({expected.prompt.begin(), end});
+      for (std::size_t k = 0; k < mean.size(); ++k) {
+        mean[k] += hidden[k] / static_cast<float>(last - first + 1);
+      }
+    }
+    const FinishEvent& finish = outcomes_[id].finishes.at(0);
+    ASSERT_EQ(finish.embedding.size(), mean.size());
+    for (std::size_t k = 0; k < mean.size(); ++k) EXPECT_NEAR(finish.embedding[k], mean[k], 1e-4f);
+    EXPECT_TRUE(outcomes_[id].tokens.empty());
+  }
   expect_all_blocks_back();
 }
 

@@ -164,10 +164,15 @@ void Scheduler::add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num
 
   std::vector<std::int32_t> ids(sequence.tokens.begin() + first, sequence.tokens.begin() + context);
   ids.insert(ids.end(), sequence.drafts.begin(), sequence.drafts.begin() + num_drafts);
-  ScheduledSequence scheduled{&sequence, num_tokens + num_drafts, num_drafts, -1};
+  ScheduledSequence scheduled;
+  scheduled.sequence = &sequence;
+  scheduled.num_tokens = num_tokens + num_drafts;
+  scheduled.num_drafts = num_drafts;
   StepBatch& batch = *step.batch;
   append_sequence(batch, ids, context + num_drafts, sequence.blocks, options_.block_tokens, false);
-  if (context == sequence.num_tokens()) {
+  if (sequence.pooling != Pooling::kNone) {
+    add_hidden_rows(batch, scheduled);
+  } else if (context == sequence.num_tokens()) {
     scheduled.first_row = static_cast<std::int32_t>(batch.output_rows.size());
     for (std::int32_t row = num_drafts; row >= 0; --row) {
       batch.output_rows.push_back(batch.num_tokens() - 1 - row);
@@ -175,6 +180,24 @@ void Scheduler::add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num
   }
   sequence.in_flight = true;
   step.sequences.push_back(scheduled);
+}
+
+// The hidden states that the sequence's pooling needs of this chunk, the batch's last tokens.
+void Scheduler::add_hidden_rows(StepBatch& batch, ScheduledSequence& scheduled) {
+  const Sequence& sequence = *scheduled.sequence;
+  const std::int32_t end = batch.num_tokens();
+  const std::int32_t begin = end - scheduled.num_tokens;
+  const bool is_first = sequence.num_computed == 0;
+  const bool is_last = sequence.num_remaining() == scheduled.num_tokens;
+  scheduled.first_hidden_row = static_cast<std::int32_t>(batch.hidden_rows.size());
+  for (std::int32_t row = begin; row < end; ++row) {
+    const bool is_wanted = sequence.pooling == Pooling::kMean ||
+                           (sequence.pooling == Pooling::kFirst && is_first && row == begin) ||
+                           (sequence.pooling == Pooling::kLast && is_last && row + 1 == end);
+    if (is_wanted) batch.hidden_rows.push_back(row);
+  }
+  scheduled.num_hidden_rows =
+      static_cast<std::int32_t>(batch.hidden_rows.size()) - scheduled.first_hidden_row;
 }
 
 // Blocks for `num_tokens` tokens. False: not now; the sequence may have been sent back itself.

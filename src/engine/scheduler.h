@@ -31,6 +31,8 @@ struct ScheduledSequence {
   std::int32_t num_tokens = 0;  // computed by the step, drafts included
   std::int32_t num_drafts = 0;
   std::int32_t first_row = -1;  // of the step's logits; -1: the prompt goes on after this chunk
+  std::int32_t first_hidden_row = 0;  // of the step's hidden states
+  std::int32_t num_hidden_rows = 0;
 };
 
 // The tokens of one step and whose they are.
@@ -94,6 +96,7 @@ class Scheduler {
   bool somebody_decodes() const;
   void add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num_tokens,
               std::int32_t num_drafts);
+  static void add_hidden_rows(StepBatch& batch, ScheduledSequence& scheduled);
   bool grow(Sequence& sequence, std::int32_t num_tokens);
   Sequence* find_victim(const Sequence& sequence) const;
   void preempt(Sequence& sequence);

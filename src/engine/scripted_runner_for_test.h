@@ -30,6 +30,10 @@ struct ScriptedRunnerOptions {
   std::function<void(const StepBatch& batch)> on_submit = {};
 };
 
+// The hidden state that the scripted model has after `history`.
+std::vector<float> scripted_hidden(const std::vector<std::int32_t>& history);
+inline constexpr std::int64_t kScriptedHiddenSize = 3;
+
 // A ModelRunner whose KV cache holds the tokens themselves, written and read back through slots
 // and block tables. Its logits depend on every token that it reads back, so an answer differs from
 // expected_answer() if any block was mixed up, lost or overwritten.
@@ -44,6 +48,7 @@ class ScriptedRunner : public ModelRunner {
 
  private:
   StepResult compute(const StepBatch& batch);
+  std::vector<std::int32_t> history_of(const StepBatch& batch, std::int32_t row) const;
 
   ScriptedRunnerOptions options_;
   Plan plan_;

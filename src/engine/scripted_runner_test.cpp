@@ -17,6 +17,14 @@ std::int32_t scripted_next_token(const std::vector<std::int32_t>& history,
   return static_cast<std::int32_t>(hash % static_cast<std::uint64_t>(vocabulary_size));
 }
 
+std::vector<float> scripted_hidden(const std::vector<std::int32_t>& history) {
+  std::vector<float> hidden;
+  for (std::int64_t i = 0; i < kScriptedHiddenSize; ++i) {
+    hidden.push_back(static_cast<float>(scripted_next_token(history, 97 + i)) - 40.0f);
+  }
+  return hidden;
+}
+
 std::vector<std::int32_t> expected_answer(std::vector<std::int32_t> prompt, std::int32_t num_tokens,
                                           std::int64_t vocabulary_size) {
   std::vector<std::int32_t> answer;
@@ -73,22 +81,34 @@ StepResult ScriptedRunner::compute(const StepBatch& batch) {
   result.vocabulary_size = options_.vocabulary_size;
   result.logits.reserve(batch.output_rows.size() *
                         static_cast<std::size_t>(options_.vocabulary_size));
-  std::size_t owner = 0;
   for (const std::int32_t row : batch.output_rows) {
-    while (row >= batch.sequences[owner].first_token + batch.sequences[owner].num_tokens) ++owner;
-    std::vector<std::int32_t> history;
-    for (std::int32_t p = 0; p <= batch.positions[static_cast<std::size_t>(row)]; ++p) {
-      const auto entry = static_cast<std::size_t>(p / options_.block_tokens);
-      const std::int32_t block = batch.sequences[owner].block_table[entry];
-      const std::int32_t slot = block * options_.block_tokens + p % options_.block_tokens;
-      history.push_back(cache_[static_cast<std::size_t>(slot)]);
-    }
+    const std::vector<std::int32_t> history = history_of(batch, row);
     const std::int32_t next = scripted_next_token(history, options_.vocabulary_size);
     for (std::int32_t token = 0; token < options_.vocabulary_size; ++token) {
       result.logits.push_back(token == next ? 10.0f : -0.01f * static_cast<float>(token));
     }
   }
+  result.hidden_size = kScriptedHiddenSize;
+  for (const std::int32_t row : batch.hidden_rows) {
+    const std::vector<float> hidden = scripted_hidden(history_of(batch, row));
+    result.hidden.insert(result.hidden.end(), hidden.begin(), hidden.end());
+  }
   return result;
+}
+
+// The tokens up to that of `row`, read back from the cache.
+std::vector<std::int32_t> ScriptedRunner::history_of(const StepBatch& batch,
+                                                     std::int32_t row) const {
+  std::size_t owner = 0;
+  while (row >= batch.sequences[owner].first_token + batch.sequences[owner].num_tokens) ++owner;
+  std::vector<std::int32_t> history;
+  for (std::int32_t p = 0; p <= batch.positions[static_cast<std::size_t>(row)]; ++p) {
+    const auto entry = static_cast<std::size_t>(p / options_.block_tokens);
+    const std::int32_t block = batch.sequences[owner].block_table[entry];
+    const std::int32_t slot = block * options_.block_tokens + p % options_.block_tokens;
+    history.push_back(cache_[static_cast<std::size_t>(slot)]);
+  }
+  return history;
 }
 
 }  // namespace tandem

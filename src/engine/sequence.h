@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/block_key.h"
+#include "engine/hidden_pool.h"
 
 namespace tandem {
 
@@ -14,6 +15,9 @@ struct Sequence {
   std::vector<std::int32_t> tokens;  // the prompt, then the answer
   std::int32_t num_prompt_tokens = 0;
   bool may_share = true;  // use and feed the prefix cache
+
+  // Other than kNone: hidden states are wanted of it, and no logits. Set by the engine.
+  Pooling pooling = Pooling::kNone;
 
   // Guesses of what follows `tokens`, to be checked by the next step. Set by the engine.
   std::vector<std::int32_t> drafts;

@@ -40,6 +40,13 @@ Status Decoder::run_layers(Stream& stream, Communicator& group) {
   return {};
 }
 
+MatrixView Decoder::normed_hidden(Stream& stream) {
+  const MatrixView normed = activations_.normed(batch_->num_tokens());
+  stream.rms_norm(hidden(), parameters_.output_norm.data(), static_cast<float>(spec_.norm_epsilon),
+                  normed);
+  return normed;
+}
+
 MatrixView Decoder::logits(Stream& stream) {
   const auto rows = static_cast<std::int64_t>(batch_->output_rows.size());
   const MatrixView result = activations_.logits(rows);

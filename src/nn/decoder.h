@@ -30,6 +30,9 @@ class Decoder {
   MatrixView hidden() const;
   // Reduces over `group` twice a layer; returns its errors.
   Status run_layers(Stream& stream, Communicator& group);
+  // [num_tokens, hidden]: hidden() after the output norm, what the output matrix sees. Last stage,
+  // after run_layers(). Device memory, until the next step.
+  MatrixView normed_hidden(Stream& stream);
   // [num_output_rows, local vocabulary], or no rows. Last stage. Device memory, until next step.
   MatrixView logits(Stream& stream);
 

@@ -39,6 +39,16 @@ std::string find_sequence_fault(const StepBatch& batch, std::size_t index, std::
   return {};
 }
 
+std::string find_row_fault(const StepBatch& batch, const std::vector<std::int32_t>& rows,
+                           std::string_view name) {
+  std::int32_t last = -1;
+  for (const std::int32_t row : rows) {
+    if (row <= last || row >= batch.num_tokens()) return fmt::format("{} row {}", name, row);
+    last = row;
+  }
+  return {};
+}
+
 }  // namespace
 
 void append_sequence(StepBatch& batch, const std::vector<std::int32_t>& ids,
@@ -85,12 +95,8 @@ std::string find_fault(const StepBatch& batch, std::int64_t vocabulary_size,
     if (!fault.empty()) return fault;
   }
   if (next != batch.num_tokens()) return "tokens that belong to no sequence";
-  std::int32_t last = -1;
-  for (const std::int32_t row : batch.output_rows) {
-    if (row <= last || row >= batch.num_tokens()) return fmt::format("output row {}", row);
-    last = row;
-  }
-  return {};
+  std::string fault = find_row_fault(batch, batch.output_rows, "output");
+  return fault.empty() ? find_row_fault(batch, batch.hidden_rows, "hidden") : fault;
 }
 
 }  // namespace tandem

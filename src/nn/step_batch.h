@@ -23,6 +23,7 @@ struct StepBatch {
   std::vector<std::int64_t> slots;
   std::vector<StepSequence> sequences;    // in the order of their tokens, without gaps
   std::vector<std::int32_t> output_rows;  // tokens whose logits are wanted, ascending
+  std::vector<std::int32_t> hidden_rows;  // tokens whose final hidden states are wanted, ascending
 
   std::int32_t num_tokens() const { return static_cast<std::int32_t>(token_ids.size()); }
 };

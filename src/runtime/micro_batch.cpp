@@ -28,6 +28,9 @@ StepBatch slice(const StepBatch& batch, std::int32_t begin, std::int32_t end) {
   for (const std::int32_t row : batch.output_rows) {
     if (row >= begin && row < end) piece.output_rows.push_back(row - begin);
   }
+  for (const std::int32_t row : batch.hidden_rows) {
+    if (row >= begin && row < end) piece.hidden_rows.push_back(row - begin);
+  }
   return piece;
 }
 

@@ -15,6 +15,7 @@ StepBatch mixed() {
   append_sequence(batch, {8}, 6, {1, 0}, kBlockTokens, true);
   append_sequence(batch, {9, 10, 11, 12, 13}, 5, {4, 11}, kBlockTokens, false);
   batch.output_rows.insert(batch.output_rows.begin(), 2);  // 2, 6, 7
+  batch.hidden_rows = {0, 4, 5, 12};
   return batch;
 }
 
@@ -26,6 +27,9 @@ TEST(SplitBatch, CutsASequenceWithItsContext) {
   EXPECT_EQ(pieces[0].sequences[0].context_tokens, 8);
   EXPECT_EQ(pieces[0].sequences[0].block_table, (std::vector<std::int32_t>{9, 2, 5}));
   EXPECT_EQ(pieces[0].output_rows, std::vector<std::int32_t>{2});
+  EXPECT_EQ(pieces[0].hidden_rows, (std::vector<std::int32_t>{0, 4}));
+  EXPECT_EQ(pieces[1].hidden_rows, std::vector<std::int32_t>{0});
+  EXPECT_EQ(pieces[2].hidden_rows, std::vector<std::int32_t>{2});
 
   ASSERT_EQ(pieces[1].sequences.size(), 3u);
   EXPECT_EQ(pieces[1].sequences[0].num_tokens, 2);

@@ -1,5 +1,7 @@
 #include "runtime/rank.h"
 
+#include <fmt/format.h>
+
 #include "base/clock.h"
 #include "model/tensor_names.h"
 #include "runtime/weight_loader.h"
@@ -58,7 +60,8 @@ Status Rank::run(StepQueue& queue, std::int64_t deadline_us) {
     const std::int64_t began = monotonic_ns();
     output_seconds_ = 0;
     TANDEM_TRY_STATUS(execute(*step, deadline_us));
-    add_times(seconds_of(monotonic_ns() - began), output_seconds_, idle_ns);
+    const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), output_seconds_, idle_ns);
+    if (seat_.trace) trace_step(*step, spent, began);
     seat_.group->sign();
     queue.finish(index);
   }
@@ -99,6 +102,7 @@ Status Rank::leave(const MicroStep& step) {
   }
   const MatrixView logits = decoder_->logits(*stream_);
   const std::int64_t began = monotonic_ns();
+  if (seat_.group->rank() == 0) copy_hidden(step);
   const auto vocabulary = seat_.spec->vocabulary_size;
   const std::int64_t bytes = logits.columns * static_cast<std::int64_t>(sizeof(float));
   for (std::int64_t row = 0; bytes > 0 && row < logits.rows; ++row) {
@@ -110,7 +114,21 @@ Status Rank::leave(const MicroStep& step) {
   return {};
 }
 
-void Rank::add_times(double step_seconds, double output_seconds, std::int64_t idle_ns) {
+// What embeddings are made of: the same on every rank of the group, so the first one's will do.
+void Rank::copy_hidden(const MicroStep& step) {
+  const std::vector<std::int32_t>& rows = step.batch->hidden_rows;
+  if (rows.empty()) return;
+  const MatrixView normed = decoder_->normed_hidden(*stream_);
+  float* host = step.step->hidden.data() + step.first_hidden_row * normed.columns;
+  for (const std::int32_t row : rows) {
+    stream_->copy_to_host(host, normed.row(row),
+                          normed.columns * static_cast<std::int64_t>(sizeof(float)));
+    host += normed.columns;
+  }
+}
+
+// Returns where this step's time went.
+RankTimes Rank::add_times(double step_seconds, double output_seconds, std::int64_t idle_ns) {
   const CommStats group = seat_.group->stats();
   const CommStats from =
       seat_.from_previous ? seat_.from_previous->stats(seat_.group->rank()) : CommStats{};
@@ -123,19 +141,41 @@ void Rank::add_times(double step_seconds, double output_seconds, std::int64_t id
   last_from_ = from;
   last_to_ = to;
 
+  RankTimes spent;
+  spent.wait = group_delta.wait_seconds;
+  spent.reduce = group_delta.move_seconds;
+  spent.stage_wait = from_delta.wait_seconds + to_delta.wait_seconds;
+  spent.transfer = from_delta.move_seconds + to_delta.move_seconds;
+  spent.output = output_seconds;
+  spent.compute =
+      step_seconds - spent.wait - spent.reduce - spent.stage_wait - spent.transfer - output_seconds;
+  spent.idle = seconds_of(idle_ns);
+
   const std::lock_guard lock(times_mutex_);
-  const double stage_wait = from_delta.wait_seconds + to_delta.wait_seconds;
-  const double transfer = from_delta.move_seconds + to_delta.move_seconds;
-  times_.wait += group_delta.wait_seconds;
-  times_.reduce += group_delta.move_seconds;
-  times_.stage_wait += stage_wait;
-  times_.transfer += transfer;
-  times_.output += output_seconds;
-  times_.compute += step_seconds - group_delta.wait_seconds - group_delta.move_seconds -
-                    stage_wait - transfer - output_seconds;
-  times_.idle += seconds_of(idle_ns);
+  times_.wait += spent.wait;
+  times_.reduce += spent.reduce;
+  times_.stage_wait += spent.stage_wait;
+  times_.transfer += spent.transfer;
+  times_.output += spent.output;
+  times_.compute += spent.compute;
+  times_.idle += spent.idle;
   times_.num_steps += 1;
   times_.sent_bytes += group_delta.sent_bytes + to_delta.sent_bytes;
+  return spent;
+}
+
+// One span a micro-step; within it the parts are sums, not places in time.
+void Rank::trace_step(const MicroStep& step, const RankTimes& spent, std::int64_t began_ns) {
+  if (trace_track_ == 0) {
+    trace_track_ = seat_.trace->add_track(
+        fmt::format("stage {} rank {}: {}", seat_.stage, seat_.group->rank(), seat_.plan.device));
+  }
+  seat_.trace->add_span(
+      trace_track_, "compute", began_ns, monotonic_ns(),
+      fmt::format(
+          R"("tokens":{},"compute_us":{:.1f},"wait_us":{:.1f},"reduce_us":{:.1f},"stage_wait_us":{:.1f},"transfer_us":{:.1f},"output_us":{:.1f})",
+          step.batch->num_tokens(), spent.compute * 1e6, spent.wait * 1e6, spent.reduce * 1e6,
+          spent.stage_wait * 1e6, spent.transfer * 1e6, spent.output * 1e6));
 }
 
 void Rank::abort(const Error& reason) {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "base/trace.h"
 #include "gguf/gguf_file.h"
 #include "nn/decoder.h"
 #include "plan/plan.h"
@@ -30,6 +31,7 @@ struct RankSeat {
   std::unique_ptr<ObservedCommunicator> group;
   std::shared_ptr<StageLink> from_previous;  // this rank receives as its rank in the group
   std::shared_ptr<StageLink> to_next;        // the group's first rank sends
+  std::shared_ptr<TraceWriter> trace;        // may be null
 };
 
 // One device with its shard of the weights and of the KV cache. Its thread calls load() and then
@@ -55,7 +57,9 @@ class Rank {
   Status enter();
   Status leave(const MicroStep& step);
   void release_embedding();
-  void add_times(double step_seconds, double output_seconds, std::int64_t idle_ns);
+  void copy_hidden(const MicroStep& step);
+  RankTimes add_times(double step_seconds, double output_seconds, std::int64_t idle_ns);
+  void trace_step(const MicroStep& step, const RankTimes& spent, std::int64_t began_ns);
 
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
@@ -63,6 +67,7 @@ class Rank {
   EmbeddingTable embedding_;
   std::int64_t embedded_tokens_ = 0;  // since the table's pages were released
   double output_seconds_ = 0;         // of the current step
+  std::int32_t trace_track_ = 0;      // 0: none
 
   mutable std::mutex times_mutex_;
   RankTimes times_;

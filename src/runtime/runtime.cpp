@@ -1,6 +1,7 @@
 #include "runtime/runtime.h"
 
 #include <fmt/format.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <latch>
@@ -122,6 +123,7 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
           options_.injected_slowdown_from_step);
       seat.from_previous = from_previous;
       seat.to_next = to_next;
+      seat.trace = options_.trace;
       ranks_.push_back(std::make_unique<Rank>(std::move(seat)));
     }
     from_previous = to_next;
@@ -140,6 +142,7 @@ Status ThreadedRuntime::start(std::shared_ptr<const GgufFile> file,
 }
 
 void ThreadedRuntime::run_rank(Rank& rank, std::latch& loaded) {
+  pthread_setname_np(pthread_self(), "rank");
   std::int64_t total = 0;
   for (const StagePlan& stage : plan_.stages) {
     for (const RankPlan& part : stage.ranks) total += part.weights_bytes;
@@ -192,6 +195,7 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
   }
   if (!fault.empty()) return Error{ErrorCode::kInternal, fault, "step batch", {}, {}};
 
+  const std::size_t batch_hidden_rows = batch->hidden_rows.size();
   std::vector<std::shared_ptr<const StepBatch>> pieces;
   const bool cut = batch->num_tokens() > plan_.micro_batch_tokens;
   if (cut) {
@@ -203,29 +207,39 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
   }
   auto step = std::make_shared<PendingStep>();
   step->logits.resize(static_cast<std::size_t>(rows * spec_.vocabulary_size));
+  step->hidden.resize(batch_hidden_rows * static_cast<std::size_t>(spec_.hidden_size));
   step->num_open = static_cast<std::int32_t>(pieces.size() * ranks_.size());
 
   const std::lock_guard lock(mutex_);
   if (error_) return *error_;
   pending_.emplace(next_number_, step);
   std::int64_t first_row = 0;
+  std::int64_t first_hidden = 0;
   for (auto& piece : pieces) {
     const auto piece_rows = static_cast<std::int64_t>(piece->output_rows.size());
-    queue_.push({std::move(piece), first_row, step});
+    const auto piece_hidden = static_cast<std::int64_t>(piece->hidden_rows.size());
+    queue_.push({std::move(piece), first_row, step, first_hidden});
     first_row += piece_rows;
+    first_hidden += piece_hidden;
   }
   return next_number_++;
 }
 
-// Waits while any rank shows signs of life; fails the runtime once none has for the deadline.
+// Waits while any rank shows signs of life; fails the runtime once none has for the deadline. Looks
+// for signs several times within it: one given just after a look must not double the wait.
 Status ThreadedRuntime::await(PendingStep& step) {
+  constexpr std::int32_t kLooks = 16;
+  const WaitLimits limits{.pause_us = 5,
+                          .spin_us = 50,
+                          .deadline_us = std::max<std::int64_t>(1, options_.deadline_us / kLooks)};
+  std::int32_t num_silent = 0;
   for (std::uint64_t seen = num_signs();;) {
-    const WaitLimits limits{.pause_us = 5, .spin_us = 50, .deadline_us = options_.deadline_us};
     const auto outcome = step.done.wait_for(1, limits);
     if (outcome == WaitableCounter::Outcome::kReached) return {};
     if (outcome == WaitableCounter::Outcome::kInterrupted) return failure();
     const std::uint64_t now = num_signs();
-    if (now == seen) {
+    num_silent = now == seen ? num_silent + 1 : 0;
+    if (num_silent >= kLooks - 1) {
       fail({ErrorCode::kDeadline, "no device has made progress", "step",
             "progress within " + format_seconds(1e-6 * static_cast<double>(options_.deadline_us)),
             "none"});
@@ -254,6 +268,8 @@ Result<StepResult> ThreadedRuntime::wait(std::int64_t number) {
   StepResult result;
   result.vocabulary_size = spec_.vocabulary_size;
   result.logits = std::move(step->logits);
+  result.hidden_size = spec_.hidden_size;
+  result.hidden = std::move(step->hidden);
   return result;
 }
 

@@ -16,15 +16,23 @@
 namespace tandem {
 
 class GgufFile;
+class TraceWriter;
 
-// Logits of a step's output rows. Row i belongs to StepBatch::output_rows[i].
+// Logits of a step's output rows, and hidden states of its hidden rows. Row i belongs to
+// StepBatch::output_rows[i] or hidden_rows[i].
 struct StepResult {
   std::int64_t vocabulary_size = 0;
   std::vector<float> logits;  // [num_output_rows, vocabulary_size]
+  std::int64_t hidden_size = 0;
+  std::vector<float> hidden;  // [num_hidden_rows, hidden_size], after the output norm
 
   std::span<const float> row(std::size_t index) const {
     const auto size = static_cast<std::size_t>(vocabulary_size);
     return std::span<const float>(logits).subspan(index * size, size);
+  }
+  std::span<const float> hidden_row(std::size_t index) const {
+    const auto size = static_cast<std::size_t>(hidden_size);
+    return std::span<const float>(hidden).subspan(index * size, size);
   }
 };
 
@@ -56,6 +64,7 @@ struct RuntimeOptions {
   ReduceAlgorithm reduce_algorithm = ReduceAlgorithm::kAuto;
   // Called while weights load, from several threads: bytes done of all.
   std::function<void(std::int64_t done_bytes, std::int64_t total_bytes)> on_load_progress;
+  std::shared_ptr<TraceWriter> trace;  // gets a span for each step of each rank; may be null
   // Faults for tests and `bench`. Per rank (over all stages), relative: 0.2 makes its compute 20 %
   // slower. Empty: none.
   std::vector<double> injected_slowdown;

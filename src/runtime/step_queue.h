@@ -15,6 +15,7 @@ namespace tandem {
 // One submitted step: its micro-batches share a result.
 struct PendingStep {
   std::vector<float> logits;  // [num_output_rows, vocabulary]; each last-stage rank writes its own
+  std::vector<float> hidden;  // [num_hidden_rows, hidden]; the last stage's first rank writes it
   std::atomic<std::int32_t> num_open{0};  // (rank, micro-batch) pairs not yet done
   WaitableCounter done;                   // 1: finished; interrupted: the runtime failed
 };
@@ -24,6 +25,7 @@ struct MicroStep {
   std::shared_ptr<const StepBatch> batch;
   std::int64_t first_output_row = 0;  // of this micro-batch in the step's logits
   std::shared_ptr<PendingStep> step;
+  std::int64_t first_hidden_row = 0;  // of this micro-batch in the step's hidden states
 };
 
 // The steps that all ranks execute in the same order. Every rank takes every micro-step once; the
