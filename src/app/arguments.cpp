@@ -14,6 +14,7 @@ const std::map<std::string_view, std::string_view> kLongFlags = {
     {"-ctv", "--cache-type-v"},  {"-sm", "--split"},
     {"-ts", "--tensor-split"},   {"-cb", "--cont-batching"},
     {"-sys", "--system-prompt"}, {"-no-cnv", "--no-conversation"},
+    {"-md", "--model-draft"},    {"-devd", "--device-draft"},
 };
 
 }  // namespace

@@ -14,11 +14,13 @@
 
 #include "app/command.h"
 #include "app/default_model.h"
+#include "app/draft_options.h"
 #include "app/session.h"
 #include "base/checked.h"
 #include "base/log.h"
 #include "engine/sampler.h"
 #include "server/model_server.h"
+#include "server/native/rerank_head.h"
 #include "server/structured_output.h"
 #include "text/chat_template.h"
 
@@ -35,12 +37,16 @@ struct ServeOptions {
   SamplingParams sampling;
   std::int32_t max_tokens = -1;
   std::optional<std::int64_t> kv_tokens;
+  DraftModelOptions draft;
+  std::string trace_path;
   std::string alias;
   std::string access_log = "-";
   std::int64_t drain_timeout_s = 30;
   std::uint64_t max_body_mib = 16;
   bool no_page = false;
   bool no_prefix_cache = false;
+  std::string pooling = "auto";
+  std::int32_t keep_alive_s = 0;
 };
 
 // What a served model needs to live. Destroyed in reverse: the engine after the server.
@@ -69,16 +75,32 @@ std::string name_of_model(const ServeOptions& options) {
   return std::filesystem::path(options.model.model_path).filename().string();
 }
 
+// How embeddings are pooled: by the flag, by the file's `pooling_type` (llama.h's enum
+// llama_pooling_type), or by the last token, the only one that has seen the whole prompt.
+Result<Pooling> pooling_of(const std::string& flag, const GgufFile& file) {
+  if (flag == "mean") return Pooling::kMean;
+  if (flag == "cls") return Pooling::kFirst;
+  if (flag == "last") return Pooling::kLast;
+  TANDEM_TRY(const auto architecture, file.get_string("general.architecture"));
+  TANDEM_TRY(const auto type, file.get_uint_or(std::string(architecture) + ".pooling_type", 3));
+  return type == 1 ? Pooling::kMean : type == 2 ? Pooling::kFirst : Pooling::kLast;
+}
+
 Result<LoadedModel> load(const ServeOptions& options) {
   TANDEM_TRY(const OpenedModel model, open_model(options.model.model_path));
   TANDEM_TRY(auto tokenizer, Tokenizer::create(*model.file));
   TANDEM_TRY(auto chat_template, ChatTemplate::from_gguf(*model.file));
-  const std::int32_t rows = options.model.parallel * (1 + options.engine.draft_tokens);
+  const std::int32_t num_drafts = drafts_per_step(options.draft);
+  const std::int32_t rows = options.model.parallel * (1 + num_drafts);
   TANDEM_TRY(Plan plan, make_plan(model.spec, options.model, rows));
   if (options.kv_tokens) set_kv_tokens(plan, *options.kv_tokens);
   LoadedModel loaded;
   loaded.served.plan_json = to_json(plan).dump();
-  TANDEM_TRY(auto runtime, start_runtime(model, plan, options.model));
+  RuntimeOptions runtime_options;
+  if (!options.trace_path.empty()) {
+    TANDEM_TRY(runtime_options.trace, TraceWriter::create(options.trace_path));
+  }
+  TANDEM_TRY(auto runtime, start_runtime(model, plan, options.model, runtime_options));
 
   ServedModel& served = loaded.served;
   served.tokenizer = std::shared_ptr<const Tokenizer>(std::move(tokenizer));
@@ -92,6 +114,9 @@ Result<LoadedModel> load(const ServeOptions& options) {
   served.file_bytes = model.spec.weight_bytes();
   served.trained_context_tokens = model.spec.context_tokens;
   served.embedding_length = model.spec.hidden_size;
+  TANDEM_TRY(served.pooling, pooling_of(options.pooling, *model.file));
+  TANDEM_TRY(served.rerank, RerankHead::from_gguf(*model.file, model.spec.hidden_size));
+  served.keep_alive_ms = std::int64_t{options.keep_alive_s} * 1000;
   served.created_unix_s = std::chrono::duration_cast<std::chrono::seconds>(
                               std::chrono::system_clock::now().time_since_epoch())
                               .count();
@@ -99,9 +124,15 @@ Result<LoadedModel> load(const ServeOptions& options) {
   EngineOptions engine = options.engine;
   engine.prefix_cache = !options.no_prefix_cache;
   engine.make_sampler = make_sampler_factory(served.tokenizer);
-  engine.rebuild_runner =
-      [model, plan, model_options = options.model]() -> Result<std::unique_ptr<ModelRunner>> {
-    TANDEM_TRY(auto rebuilt, start_runtime(model, plan, model_options));
+  engine.trace = runtime_options.trace;
+  engine.draft_tokens = num_drafts;
+  if (!options.draft.model_path.empty()) {
+    TANDEM_TRY(engine.draft_model, load_draft_model(options.draft, options.model, plan,
+                                                    served.tokenizer->vocabulary()));
+  }
+  engine.rebuild_runner = [model, plan, model_options = options.model,
+                           runtime_options]() -> Result<std::unique_ptr<ModelRunner>> {
+    TANDEM_TRY(auto rebuilt, start_runtime(model, plan, model_options, runtime_options));
     return std::unique_ptr<ModelRunner>(std::move(rebuilt));
   };
   loaded.engine = std::make_unique<Engine>(std::move(runtime), served.tokenizer, std::move(engine));
@@ -237,8 +268,13 @@ void add_http_options(CLI::App& command, ServeOptions& options) {
       ->check(CLI::Range(0, 86400));
   command.add_flag("--no-webui", options.no_page, "No page at /");
   command
+      .add_option("--sse-ping-interval", options.keep_alive_s,
+                  "Seconds of silence after which a stream gets a comment; 0: none")
+      ->check(CLI::Range(0, 3600));
+  command
       .add_flag_function(
-          "--metrics,--slots,--props", [](std::int64_t) {}, "Always on; accepted for llama-server")
+          "--metrics,--slots,--props,--embedding,--embeddings,--rerank,--reranking",
+          [](std::int64_t) {}, "Always on; accepted for llama-server")
       ->group("llama.cpp");
 }
 
@@ -253,9 +289,12 @@ void add_engine_options(CLI::App& command, ServeOptions& options) {
   command.add_flag("--no-prefix-cache", options.no_prefix_cache,
                    "Compute every prompt from its beginning");
   command
-      .add_option("--draft-tokens,--draft-max", options.engine.draft_tokens,
-                  "Speculate: guess this many tokens a step by prompt lookup")
-      ->check(CLI::Range(0, 64));
+      .add_option("--pooling", options.pooling,
+                  "Of embeddings: auto (as the file says, else last), mean, cls or last")
+      ->check(CLI::IsMember({"auto", "mean", "cls", "last", "rank"}));
+  add_draft_options(command, options.draft);
+  command.add_option("--trace", options.trace_path,
+                     "Write the steps of engine and ranks to FILE, in Chrome's trace format");
   SamplingParams& sampling = options.sampling;
   command.add_option("-n,--predict,--n-predict", options.max_tokens,
                      "Tokens of an answer where the request says nothing; -1: until the end");

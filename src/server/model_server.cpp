@@ -11,9 +11,13 @@
 #include "server/http/web_page.h"
 #include "server/json_text.h"
 #include "server/native/completion.h"
+#include "server/native/embedding.h"
 #include "server/native/native.h"
+#include "server/native/rerank.h"
 #include "server/openai/chat.h"
 #include "server/openai/completions.h"
+#include "server/openai/embeddings.h"
+#include "server/openai/responses.h"
 #include "text/tokenizer.h"
 
 namespace tandem {
@@ -88,6 +92,7 @@ void ModelServer::add_routes() {
   add("POST", "/v1/chat/completions", serve_chat);
   add("POST", "/chat/completions", serve_chat);
   add("POST", "/v1/completions", serve_completions);
+  add("POST", "/v1/responses", serve_responses);
   add("POST", "/v1/messages", serve_messages);
   add("POST", "/v1/messages/count_tokens", serve_count_tokens);
   add("POST", "/completion", serve_native_completion);
@@ -96,12 +101,16 @@ void ModelServer::add_routes() {
   add("POST", "/tokenize", serve_tokenize);
   add("POST", "/detokenize", serve_detokenize);
   add("POST", "/apply-template", serve_apply_template);
+  for (const char* path : {"/v1/embeddings", "/embeddings"}) add("POST", path, serve_embeddings);
+  add("POST", "/embedding", serve_native_embedding);
+  for (const char* path : {"/v1/rerank", "/rerank", "/v1/reranking", "/reranking"}) {
+    add("POST", path, serve_rerank);
+  }
   add("GET", "/props", serve_props);
   add("GET", "/slots", serve_slots);
   add("GET", "/machine", serve_machine);
   for (const char* path :
-       {"/v1/embeddings", "/embedding", "/embeddings", "/rerank", "/v1/rerank", "/reranking",
-        "/v1/responses", "/v1/audio/transcriptions", "/v1/images/generations", "/v1/moderations"}) {
+       {"/v1/audio/transcriptions", "/v1/images/generations", "/v1/moderations"}) {
     add_plain("POST", path, true, [](const Exchange& exchange) {
       refuse(*exchange, not_supported("this server does not have " + exchange->request().path));
     });
@@ -149,19 +158,28 @@ void ModelServer::handle(const Exchange& exchange) {
   const bool needs_key = !is_preflight && (route == nullptr || route->needs_key);
   if (const auto error = guard_->check(request, needs_key)) return refuse(*exchange, *error);
   if (is_preflight) return exchange->respond({204, "", "", {}});
-  if (route == nullptr) {
-    const std::string what = request.method + " " + request.path;
-    ApiError error =
-        knows_path
-            ? ApiError{405, what + ": the path has another method", "invalid_request_error", {}, {},
-                       0}
-            : ApiError{404, what + ": no such path", "not_found_error", {}, {}, 0};
-    return refuse(*exchange, error);
-  }
+  if (route == nullptr) return refuse_path(*exchange, knows_path);
   if (route->needs_model) {
     if (const auto error = refusal()) return refuse(*exchange, *error);
   }
   route->handle(exchange);
+}
+
+void ModelServer::refuse_path(HttpExchange& exchange, bool knows_path) const {
+  const HttpRequest& request = exchange.request();
+  const std::string what = request.method + " " + request.path;
+  const Dialect dialect = dialect_of(request.path);
+  if (!knows_path) {
+    return exchange.respond(
+        error_response({404, what + ": no such path", "not_found_error", {}, {}, 0}, dialect));
+  }
+  HttpResponse response = error_response(
+      {405, what + ": the path has another method", "invalid_request_error", {}, {}, 0}, dialect);
+  const auto route = routes_.find(request.path.starts_with("/v1/models/") ? "/v1/models"
+                                                                          : request.path);
+  response.headers.emplace_back(
+      "Allow", route->second.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
+  exchange.respond(std::move(response));
 }
 
 ModelServer::State ModelServer::state() const {

@@ -64,6 +64,7 @@ class ModelServer {
   void handle(const Exchange& exchange);
   const Route* find(const HttpRequest& request, bool& knows_path) const;
   std::optional<ApiError> refusal() const;
+  void refuse_path(HttpExchange& exchange, bool knows_path) const;
   void decorate(const HttpRequest& request, HttpResponse& response);
   void serve_health(HttpExchange& exchange) const;
   void serve_models(HttpExchange& exchange) const;

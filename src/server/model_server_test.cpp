@@ -8,11 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "engine/scripted_runner_for_test.h"
-#include "server/http/test_client_for_test.h"
-#include "server/structured_output.h"
-#include "text/chat_template.h"
-#include "text/vocabularies_for_test.h"
+#include "server/model_server_fixture_for_test.h"
 
 namespace tandem {
 namespace {
@@ -20,79 +16,7 @@ namespace {
 using namespace std::chrono_literals;
 using nlohmann::json;
 
-// A server over real sockets whose model is scripted: its "answers" are letters.
-class ModelServerTest : public testing::Test {
- protected:
-  void start(ModelServerOptions options = {}, ScriptedRunnerOptions runner = {},
-             EngineOptions engine = {}) {
-    listen(std::move(options));
-    load(std::move(runner), std::move(engine));
-  }
-
-  void listen(ModelServerOptions options = {}) {
-    options.http.port = 0;
-    auto server = ModelServer::start(std::move(options));
-    ASSERT_TRUE(server.ok()) << server.error().to_string();
-    server_ = std::move(*server);
-  }
-
-  void load(ScriptedRunnerOptions runner = {}, EngineOptions engine = {}) {
-    tokenizer_ = make_tokenizer(small_bpe_fields());
-    runner.vocabulary_size = tokenizer_->vocabulary().size();
-    runner.num_blocks = 256;
-    engine_ = std::make_unique<Engine>(std::make_unique<ScriptedRunner>(runner), tokenizer_,
-                                       std::move(engine));
-    ServedModel model;
-    model.engine = engine_.get();
-    model.tokenizer = tokenizer_;
-    model.chat_template = std::make_shared<ChatTemplate>(
-        ChatTemplate::create(ChatTemplate::kChatMl, "<|bos|>", "<|eos|>").value());
-    model.name = "scripted";
-    model.make_constraint = make_constraint_compiler(tokenizer_);
-    model.default_sampling.temperature = 0;
-    server_->serve(model);
-  }
-
-  TestResponse post(std::string_view path, const json& body, std::string_view headers = {}) {
-    return fetch(server_->port(), "POST", path, body.dump(), headers);
-  }
-  TestResponse get(std::string_view path, std::string_view headers = {}) {
-    return fetch(server_->port(), "GET", path, {}, headers);
-  }
-
-  // The documents of an event stream; "[DONE]" as a string.
-  static std::vector<json> events_of(const std::string& body) {
-    std::vector<json> events;
-    std::size_t at = 0;
-    while ((at = body.find("data: ", at)) != std::string::npos) {
-      const std::size_t end = body.find("\n\n", at);
-      const std::string text = body.substr(at + 6, end - at - 6);
-      events.push_back(text == "[DONE]" ? json(text) : json::parse(text));
-      at = end;
-    }
-    return events;
-  }
-
-  static json chat(int max_tokens = 8) {
-    return {{"model", "any"},
-            {"messages", {{{"role", "user"}, {"content", "hello world"}}}},
-            {"max_tokens", max_tokens},
-            {"ignore_eos", true}};
-  }
-
-  bool becomes_idle() {
-    for (int i = 0; i < 1000; ++i) {
-      const EngineStats stats = engine_->stats();
-      if (engine_->num_open() == 0 && stats.answers.empty() && stats.blocks_owned == 0) return true;
-      std::this_thread::sleep_for(5ms);
-    }
-    return false;
-  }
-
-  std::shared_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Engine> engine_;
-  std::unique_ptr<ModelServer> server_;
-};
+class ModelServerTest : public ModelServerFixture {};
 
 TEST_F(ModelServerTest, AnswersAChatWhole) {
   start();
@@ -238,7 +162,8 @@ TEST_F(ModelServerTest, ErrorsHaveTheDialectsForm) {
   EXPECT_EQ(native["code"], 400);
   EXPECT_EQ(get("/nowhere").status, 404);
   EXPECT_EQ(get("/v1/chat/completions").status, 405);
-  EXPECT_EQ(post("/v1/embeddings", json::object()).status, 501);
+  EXPECT_EQ(post("/v1/embeddings", json::object()).status, 400);
+  EXPECT_EQ(post("/v1/moderations", json::object()).status, 501);
 }
 
 TEST_F(ModelServerTest, RefusesHostileBodies) {
@@ -491,6 +416,29 @@ TEST_F(ModelServerTest, DrainLetsAnswersFinishAndThenEndsThemProperly) {
   ASSERT_FALSE(events.empty());
   EXPECT_TRUE(events.back().contains("error")) << "the last event says why";
   EXPECT_TRUE(becomes_idle());
+}
+
+TEST_F(ModelServerTest, ASilentStreamGetsCommentsWhereTheyAreWanted) {
+  model_.keep_alive_ms = 20;
+  start({}, {.max_sequences = 1, .step_us = 100'000});
+  const auto streamed = [&](std::string_view path, json request) {
+    request["stream"] = true;
+    const TestResponse response = post(path, request);
+    EXPECT_EQ(response.status, 200);
+    return response.body;
+  };
+  const std::string chats = streamed("/v1/chat/completions", chat(3));
+  EXPECT_NE(chats.find("\n\n: keep-alive\n\n"), std::string::npos) << chats;
+  EXPECT_EQ(events_of(chats)[0]["choices"][0]["delta"]["role"], "assistant") << "the role is first";
+  EXPECT_EQ(events_of(chats).back(), json("[DONE]"));
+  const std::string native = streamed("/completion", {{"prompt", "hello"}, {"n_predict", 3}});
+  EXPECT_TRUE(native.starts_with(": keep-alive\n\n")) << native;
+  const std::string message =
+      streamed("/v1/messages",
+               {{"max_tokens", 3}, {"messages", {{{"role", "user"}, {"content", "hello"}}}}});
+  EXPECT_NE(message.find("event: ping\ndata: {\"type\":\"ping\"}\n\n"), std::string::npos);
+  const TestResponse whole = post("/v1/chat/completions", chat(3));
+  EXPECT_TRUE(json::accept(whole.body)) << "an answer that comes whole has no comments";
 }
 
 TEST_F(ModelServerTest, MetricsCount) {

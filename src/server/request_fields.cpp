@@ -13,6 +13,13 @@ namespace {
 // No vocabulary has longer tokens on average: text of more bytes needs no tokenizer to be refused.
 constexpr std::size_t kMaxBytesPerToken = 128;
 
+ConstraintRequest constraint_of(ConstraintRequest::Kind kind, std::string text) {
+  ConstraintRequest request;
+  request.kind = kind;
+  request.text = std::move(text);
+  return request;
+}
+
 std::optional<ConstraintRequest> read_response_format(FieldReader& reader) {
   const Json* format = reader.find("response_format");
   if (format == nullptr) return std::nullopt;
@@ -35,23 +42,23 @@ std::optional<ConstraintRequest> read_response_format(FieldReader& reader) {
     schema = &*bare;
   }
   if (name == "json_object") {
-    if (schema == nullptr) return ConstraintRequest{ConstraintRequest::Kind::kJsonObject, {}};
+    if (schema == nullptr) return constraint_of(ConstraintRequest::Kind::kJsonObject, {});
   } else if (name != "json_schema") {
     return fail("'response_format.type' must be text, json_object or json_schema");
   }
   if (schema == nullptr || !(schema->is_object() || schema->is_boolean())) {
     return fail("'response_format.json_schema.schema' must be an object");
   }
-  return ConstraintRequest{ConstraintRequest::Kind::kJsonSchema, schema->dump()};
+  return constraint_of(ConstraintRequest::Kind::kJsonSchema, schema->dump());
 }
 
 std::optional<ConstraintRequest> read_constraint(FieldReader& reader) {
   std::string grammar;
   reader.read("grammar", grammar);
-  if (!grammar.empty()) return ConstraintRequest{ConstraintRequest::Kind::kGbnf, grammar};
+  if (!grammar.empty()) return constraint_of(ConstraintRequest::Kind::kGbnf, std::move(grammar));
   if (const Json* schema = reader.find("json_schema")) {
     if (schema->is_object() && !schema->empty()) {
-      return ConstraintRequest{ConstraintRequest::Kind::kJsonSchema, schema->dump()};
+      return constraint_of(ConstraintRequest::Kind::kJsonSchema, schema->dump());
     }
   }
   return read_response_format(reader);
@@ -80,12 +87,16 @@ void read_generation(FieldReader& reader, const ServedModel& model, GenerationRe
   reader.read("n", request.num_choices, 1, LlmEngine::kMaxChoices);
   read_sampling(reader, *model.tokenizer, request);
   const auto constraint = read_constraint(reader);
-  if (!constraint || reader.error()) return;
-  if (!model.make_constraint) {
-    return reader.fail("response_format", "grammars and JSON schemas are not supported here");
+  if (constraint && !reader.error()) {
+    constrain(reader, "response_format", *constraint, model, request);
   }
-  auto maker = model.make_constraint(*constraint);
-  if (!maker.ok()) return reader.fail("response_format", maker.error().to_string());
+}
+
+void constrain(FieldReader& reader, std::string_view name, const ConstraintRequest& constraint,
+               const ServedModel& model, GenerationRequest& request) {
+  if (!model.make_constraint) return reader.fail(name, "grammars are not supported here");
+  auto maker = model.make_constraint(constraint);
+  if (!maker.ok()) return reader.fail(name, maker.error().to_string());
   request.make_constraint = std::move(*maker);
 }
 

@@ -21,6 +21,10 @@ void refuse(HttpExchange& exchange, const ApiError& error);
 // json_schema, response_format). Errors stay with the reader.
 void read_generation(FieldReader& reader, const ServedModel& model, GenerationRequest& request);
 
+// Holds the request's answers to `constraint`. An error stays with the reader, under `name`.
+void constrain(FieldReader& reader, std::string_view name, const ConstraintRequest& constraint,
+               const ServedModel& model, GenerationRequest& request);
+
 struct StreamFields {
   bool stream = false;
   bool include_usage = false;
@@ -36,6 +40,8 @@ std::optional<std::vector<std::int32_t>> encode_prompt(const std::string& text,
 
 // Status and headers of an answer in server-sent events.
 HttpResponse event_stream();
+// A line that readers of event streams skip.
+inline constexpr const char* kKeepAlive = ": keep-alive\n\n";
 // "data: ...\n\n".
 std::string event(std::string_view json);
 

@@ -7,18 +7,23 @@
 
 #include "engine/engine.h"
 #include "server/field_reader.h"
+#include "text/tool_calls/tool_call_format.h"
 
 namespace tandem {
 
 class ChatTemplate;
+class RerankHead;
 class Tokenizer;
 class ServerMetrics;
 
 // What an answer must be, as a request says it.
 struct ConstraintRequest {
-  enum class Kind : std::uint8_t { kGbnf, kJsonSchema, kJsonObject };
+  enum class Kind : std::uint8_t { kGbnf, kJsonSchema, kJsonObject, kToolCalls };
   Kind kind = Kind::kGbnf;
-  std::string text;  // the grammar, or the schema's JSON
+  std::string text;  // the grammar, the schema's JSON, or OpenAI's list of tools
+  // For kToolCalls: how calls are written, and whether several may follow each other.
+  ToolCallFormat call_format = ToolCallFormat::kHermes;
+  bool several_calls = false;
 };
 
 using ConstraintMaker = std::function<std::unique_ptr<TokenConstraint>()>;
@@ -39,7 +44,12 @@ struct ServedModel {
   std::int64_t file_bytes = 0;
   std::int64_t trained_context_tokens = 0;
   std::int32_t embedding_length = 0;
-  std::string plan_json;  // the plan as `tandem plan --json` shows it
+  Pooling pooling = Pooling::kLast;          // of embeddings
+  std::shared_ptr<const RerankHead> rerank;  // null: the model has no head that ranks
+  std::string plan_json;                     // the plan as `tandem plan --json` shows it
+  // A stream in which nothing was sent for this long gets a comment, so that proxies keep it open;
+  // its first one commits the status to 200. 0: none.
+  std::int64_t keep_alive_ms = 0;
   ServerMetrics* metrics = nullptr;
 };
 

@@ -3,67 +3,27 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "server/anthropic/message_writer.h"
+#include "server/anthropic/openai_form.h"
 #include "server/openai/chat.h"
 #include "server/sampling_fields.h"
 
 namespace tandem {
 namespace {
 
-// The text of a content: a string, or a list of text blocks. Errors stay with the reader.
-std::string read_content(FieldReader& reader, std::string_view name, const Json& content) {
-  if (content.is_string()) return content.get<std::string>();
-  std::string text;
-  const auto fail = [&](std::string_view message) {
-    reader.fail(name, fmt::format("'{}': {}", name, message));
-    return std::string();
-  };
-  if (!content.is_array()) return fail("the content must be text or a list of blocks");
-  for (const Json& block : content) {
-    if (!block.is_object() || block.value("type", "") != "text") {
-      return fail("blocks other than text are not supported");
-    }
-    const auto found = block.find("text");
-    if (found == block.end() || !found->is_string()) return fail("a text block without text");
-    text += found->get<std::string>();
-  }
-  return text;
-}
-
-// The same conversation in OpenAI's form, which templates know.
-Json to_openai(FieldReader& reader) {
-  Json messages = Json::array();
-  if (const Json* system = reader.find("system")) {
-    messages.push_back({{"role", "system"}, {"content", read_content(reader, "system", *system)}});
-  }
-  const Json* given = reader.find("messages");
-  if (given == nullptr || !given->is_array() || given->empty()) {
-    reader.fail("messages", "'messages' must be a list of at least one message");
-    return messages;
-  }
-  for (const Json& message : *given) {
-    const bool is_message = message.is_object() && message.contains("content") &&
-                            message.contains("role") && message.at("role").is_string();
-    if (!is_message) {
-      reader.fail("messages", "'messages' must hold objects with 'role' and 'content'");
-      break;
-    }
-    messages.push_back({{"role", message.at("role").get<std::string>()},
-                        {"content", read_content(reader, "messages", message.at("content"))}});
-  }
-  if (reader.has("tools")) reader.fail("tools", "'tools' is not supported on this route");
-  return messages;
-}
-
-std::vector<std::int32_t> read_message_prompt(FieldReader& reader, const ServedModel& model) {
-  Json chat = {{"messages", to_openai(reader)}};
-  if (reader.error()) return {};
+// Messages and tools. Nullopt: the reader has the error.
+std::optional<ToolCallParserOptions> read_conversation(FieldReader& reader,
+                                                       const ServedModel& model,
+                                                       GenerationRequest& request) {
+  const Json chat = to_openai_chat(reader);
+  if (reader.error()) return std::nullopt;
   FieldReader nested(chat);
-  auto prompt = read_chat_prompt(nested, model);
+  auto parser = read_chat(nested, model, request);
   if (nested.error()) reader.fail(nested.error()->param, nested.error()->message);
-  return prompt;
+  return parser;
 }
 
 }  // namespace
@@ -80,10 +40,12 @@ void serve_messages(const ServedModel& model, std::shared_ptr<HttpExchange> exch
   reader.read("stream", stream);
   read_sampling(reader, *model.tokenizer, request);
   reader.read("stop_sequences", request.stop, 256);
-  if (!reader.error()) request.prompt = read_message_prompt(reader, model);
-  if (reader.error()) return refuse(*exchange, *reader.error());
+  std::optional<ToolCallParserOptions> parser;
+  if (!reader.error()) parser = read_conversation(reader, model, request);
+  if (!parser) return refuse(*exchange, *reader.error());
   const auto prompt_tokens = static_cast<std::int32_t>(request.prompt.size());
-  auto writer = std::make_unique<MessageWriter>(model, exchange, stream, prompt_tokens);
+  auto writer =
+      std::make_unique<MessageWriter>(model, exchange, stream, prompt_tokens, std::move(*parser));
   std::vector<GenerationRequest> requests;
   requests.push_back(std::move(request));
   run_generation(model, exchange, std::move(requests), std::move(writer));
@@ -93,10 +55,10 @@ void serve_count_tokens(const ServedModel& model, std::shared_ptr<HttpExchange> 
   const auto body = read_body(*exchange);
   if (!body) return;
   FieldReader reader(*body);
-  const auto prompt = read_message_prompt(reader, model);
-  if (reader.error()) return refuse(*exchange, *reader.error());
+  GenerationRequest request;
+  if (!read_conversation(reader, model, request)) return refuse(*exchange, *reader.error());
   HttpResponse response;
-  response.body = fmt::format(R"({{"input_tokens":{}}})", prompt.size());
+  response.body = fmt::format(R"({{"input_tokens":{}}})", request.prompt.size());
   exchange->respond(std::move(response));
 }
 

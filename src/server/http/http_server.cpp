@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -125,7 +126,10 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
     accept();
     if (!state_->own_loop) return;
     for (std::int32_t i = 0; i < std::max(1, state_->options.num_threads); ++i) {
-      threads_.emplace_back([this] { state_->io.run(); });
+      threads_.emplace_back([this] {
+        pthread_setname_np(pthread_self(), "http");
+        state_->io.run();
+      });
     }
   }
 

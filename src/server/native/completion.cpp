@@ -29,24 +29,78 @@ void append(std::vector<std::int32_t>& tokens, const std::vector<std::int32_t>& 
   tokens.insert(tokens.end(), more.begin(), more.end());
 }
 
+struct ExtraFile {
+  std::string name;
+  std::string text;
+};
+
+// input_extra: other files of the project. Errors stay with the reader.
+std::vector<ExtraFile> read_extra(FieldReader& reader) {
+  std::vector<ExtraFile> files;
+  const Json* list = reader.find("input_extra");
+  if (list == nullptr) return files;
+  if (!list->is_array()) reader.fail("input_extra", "'input_extra' must be a list");
+  for (const Json& entry : list->is_array() ? *list : Json::array()) {
+    ExtraFile file;
+    if (entry.is_object()) {
+      FieldReader nested(entry);
+      nested.read("filename", file.name);
+      nested.read("text", file.text);
+      if (nested.error()) reader.fail("input_extra", nested.error()->message);
+    }
+    if (file.text.empty()) {
+      reader.fail("input_extra", "'input_extra' must hold objects with 'filename' and 'text'");
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+// The extra files in the repository form that some models were trained on (llama-server's README),
+// or where the vocabulary has no tokens for it, as plain text in front.
+template <typename Encode>
+void append_extra(const std::vector<ExtraFile>& files, const SpecialTokens& special,
+                  const Encode& encode, std::vector<std::int32_t>& prompt) {
+  if (files.empty()) return;
+  const bool has_form = special.fim_repo && special.fim_separator;
+  if (has_form) {
+    prompt.push_back(*special.fim_repo);
+    append(prompt, encode("myproject\n"));
+  }
+  for (const ExtraFile& file : files) {
+    if (has_form) {
+      prompt.push_back(*special.fim_separator);
+      append(prompt, encode(file.name + "\n"));
+    }
+    append(prompt, encode(file.text + "\n"));
+  }
+  if (!has_form) return;
+  prompt.push_back(*special.fim_separator);
+  append(prompt, encode("filename\n"));
+}
+
 // prefix-token prefix suffix-token suffix middle-token, as most models were trained on it.
 std::vector<std::int32_t> infill_prompt(FieldReader& reader, const ServedModel& model) {
   const Vocabulary& vocabulary = model.tokenizer->vocabulary();
   const SpecialTokens& special = vocabulary.special();
-  std::string prefix, suffix;
+  std::string prefix, suffix, begun;
   reader.read("input_prefix", prefix);
   reader.read("input_suffix", suffix);
+  reader.read("prompt", begun);  // of the middle
+  const std::vector<ExtraFile> extra = read_extra(reader);
   if (reader.error()) return {};
   const auto encode = [&](const std::string& text) {
     return model.tokenizer->encode(text, {.add_special = false, .parse_special = false});
   };
   std::vector<std::int32_t> prompt;
   if (vocabulary.adds_bos() && special.bos) prompt.push_back(*special.bos);
+  append_extra(extra, special, encode, prompt);
   prompt.push_back(*special.fim_prefix);
   append(prompt, encode(prefix));
   prompt.push_back(*special.fim_suffix);
   append(prompt, encode(suffix));
   prompt.push_back(*special.fim_middle);
+  append(prompt, encode(begun));
   return prompt;
 }
 

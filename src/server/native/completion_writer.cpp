@@ -120,4 +120,10 @@ void NativeWriter::write_error(const ApiError& error) {
   exchange_->end_stream();
 }
 
+void NativeWriter::write_keep_alive() {
+  if (!options_.stream) return;
+  begin_stream();
+  exchange_->send(kKeepAlive);
+}
+
 }  // namespace tandem

@@ -147,13 +147,14 @@ void serve_machine(const ServedModel& model, std::shared_ptr<HttpExchange> excha
   respond(
       *exchange,
       fmt::format(
-          R"({{"model":{{"name":{},"parameters":{},"file_bytes":{},"context_tokens":{}}},"plan":{},"ranks":[{}],"answers":[{}],"kv":{{"blocks_total":{},"blocks_owned":{},"blocks_cached":{},"block_tokens":{}}},"counters":{{"prompt_tokens":{},"cached_prompt_tokens":{},"generated_tokens":{},"requests_finished":{},"requests_failed":{},"requests_cancelled":{},"steps":{},"step_s":{},"engine_s":{}}},"max_sequences":{},"failure":{}}})",
+          R"({{"model":{{"name":{},"parameters":{},"file_bytes":{},"context_tokens":{}}},"plan":{},"ranks":[{}],"answers":[{}],"kv":{{"blocks_total":{},"blocks_owned":{},"blocks_cached":{},"block_tokens":{}}},"counters":{{"prompt_tokens":{},"cached_prompt_tokens":{},"generated_tokens":{},"draft_tokens":{},"draft_tokens_accepted":{},"requests_finished":{},"requests_failed":{},"requests_cancelled":{},"steps":{},"step_s":{},"engine_s":{}}},"max_sequences":{},"failure":{}}})",
           json_string(model.name), model.num_parameters, model.file_bytes, stats.max_context_tokens,
           model.plan_json.empty() ? "null" : model.plan_json, ranks, answers, stats.blocks_total,
           stats.blocks_owned, stats.blocks_cached, stats.block_tokens, c.prompt_tokens,
-          c.cached_prompt_tokens, c.generated_tokens, c.requests_finished, c.requests_failed,
-          c.requests_cancelled, c.steps, double(c.step_us) / 1e6, double(c.engine_us) / 1e6,
-          stats.max_sequences, stats.failure.empty() ? "null" : json_string(stats.failure)));
+          c.cached_prompt_tokens, c.generated_tokens, c.drafted_tokens, c.accepted_tokens,
+          c.requests_finished, c.requests_failed, c.requests_cancelled, c.steps,
+          double(c.step_us) / 1e6, double(c.engine_us) / 1e6, stats.max_sequences,
+          stats.failure.empty() ? "null" : json_string(stats.failure)));
 }
 
 }  // namespace tandem

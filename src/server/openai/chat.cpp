@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/generation_run.h"
+#include "server/openai/chat_tools.h"
 #include "server/openai/chat_writer.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
@@ -35,30 +36,6 @@ std::int32_t read_logprobs(FieldReader& reader) {
 bool ends_in_thought(std::string_view prompt) {
   const auto end = prompt.find_last_not_of(" \n");
   return end != std::string_view::npos && prompt.substr(0, end + 1).ends_with("<think>");
-}
-
-// How to read the answer: the template's way of writing calls, and the tools that may be called.
-ToolCallParserOptions read_tools(FieldReader& reader, const ServedModel& model) {
-  ToolCallParserOptions options;
-  options.format = model.chat_template->tool_call_format();
-  const Json* choice = reader.find("tool_choice");
-  if (choice != nullptr && *choice == "none") return options;
-  if (choice != nullptr && *choice != "auto") {
-    reader.fail("tool_choice", "'tool_choice' must be none or auto: calls cannot be forced");
-  }
-  const Json* tools = reader.find("tools");
-  if (tools == nullptr || !is_list_of_objects(*tools)) return options;
-  for (const Json& tool : *tools) {
-    const auto function = tool.find("function");
-    const bool is_named = function != tool.end() && function->is_object() &&
-                          function->contains("name") && function->at("name").is_string();
-    if (!is_named) {
-      reader.fail("tools", "each of 'tools' needs a function with a name");
-      break;
-    }
-    options.tool_names.push_back(function->at("name").get<std::string>());
-  }
-  return options;
 }
 
 }  // namespace
@@ -106,6 +83,24 @@ std::vector<std::int32_t> encode_chat(FieldReader& reader, const ServedModel& mo
   return {};
 }
 
+std::optional<ToolCallParserOptions> read_chat(FieldReader& reader, const ServedModel& model,
+                                               GenerationRequest& request) {
+  ChatTools tools = read_tools(reader, model);
+  // Some models mark calls by control tokens.
+  request.render_special = !tools.parser.tool_names.empty();
+  if (tools.forced && request.make_constraint) {
+    reader.fail("tool_choice", "a forced call and another grammar cannot both be obeyed");
+  }
+  if (reader.error()) return std::nullopt;
+  if (tools.forced) constrain(reader, "tools", *tools.forced, model, request);
+  const std::string text = render_chat(reader, model);
+  // Who must call at once has no room for a thought.
+  tools.parser.starts_in_reasoning = !tools.forced && ends_in_thought(text);
+  if (!reader.error()) request.prompt = encode_chat(reader, model, text);
+  if (reader.error()) return std::nullopt;
+  return std::move(tools.parser);
+}
+
 void serve_chat(const ServedModel& model, std::shared_ptr<HttpExchange> exchange) {
   const auto body = read_body(*exchange);
   if (!body) return;
@@ -114,17 +109,10 @@ void serve_chat(const ServedModel& model, std::shared_ptr<HttpExchange> exchange
   read_generation(reader, model, request);
   const StreamFields stream = read_stream(reader);
   request.sampling.num_logprobs = read_logprobs(reader);
-  ToolCallParserOptions parser = read_tools(reader, model);
-  // Some models mark calls by control tokens.
-  request.render_special = !parser.tool_names.empty();
-  if (!reader.error()) {
-    const std::string text = render_chat(reader, model);
-    parser.starts_in_reasoning = ends_in_thought(text);
-    if (!reader.error()) request.prompt = encode_chat(reader, model, text);
-  }
-  if (reader.error()) return refuse(*exchange, *reader.error());
-  auto writer = std::make_unique<ChatWriter>(model, exchange, stream,
-                                             request.sampling.num_logprobs >= 0, std::move(parser));
+  auto parser = read_chat(reader, model, request);
+  if (!parser) return refuse(*exchange, *reader.error());
+  auto writer = std::make_unique<ChatWriter>(
+      model, exchange, stream, request.sampling.num_logprobs >= 0, std::move(*parser));
   std::vector<GenerationRequest> requests;
   requests.push_back(std::move(request));
   run_generation(model, exchange, std::move(requests), std::move(writer));

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "server/http/http_exchange.h"
 #include "server/request_fields.h"
 #include "server/served_model.h"
+#include "text/tool_calls/tool_call_parser.h"
 
 namespace tandem {
 
@@ -18,6 +20,11 @@ std::vector<std::int32_t> encode_chat(FieldReader& reader, const ServedModel& mo
                                       const std::string& text);
 // Both.
 std::vector<std::int32_t> read_chat_prompt(FieldReader& reader, const ServedModel& model);
+
+// Messages and tools, into the request's prompt and constraint. Returns how to take the answer
+// apart; nullopt: the reader has the error.
+std::optional<ToolCallParserOptions> read_chat(FieldReader& reader, const ServedModel& model,
+                                               GenerationRequest& request);
 
 // POST /v1/chat/completions
 void serve_chat(const ServedModel& model, std::shared_ptr<HttpExchange> exchange);

@@ -171,4 +171,10 @@ void ChatWriter::write_error(const ApiError& error) {
   exchange_->end_stream();
 }
 
+void ChatWriter::write_keep_alive() {
+  if (!stream_.stream) return;
+  begin_stream(0);
+  exchange_->send(kKeepAlive);
+}
+
 }  // namespace tandem

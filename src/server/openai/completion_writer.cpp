@@ -106,4 +106,10 @@ void CompletionWriter::end() {
   exchange_->respond(std::move(response));
 }
 
+void CompletionWriter::write_keep_alive() {
+  if (!stream_.stream) return;
+  begin(0);
+  exchange_->send(kKeepAlive);
+}
+
 }  // namespace tandem

@@ -23,6 +23,7 @@ class CompletionWriter : public AnswerWriter {
   void write_text(const TextEvent& event) override;
   void write_finish(const FinishEvent& event) override;
   void write_error(const ApiError& error) override;
+  void write_keep_alive() override;
 
  private:
   struct Choice {
