@@ -89,13 +89,61 @@ test("a schema is obeyed", async () => {
   }
 });
 
+const tools = [{ type: "function", function: { name: "light", description: "turns a light on or off",
+  parameters: { type: "object", properties: { on: { type: "boolean" } }, required: ["on"], additionalProperties: false } } }];
+
+test("a tool that must be called is called", async () => {
+  for (const tool_choice of ["required", { type: "function", function: { name: "light" } }]) {
+    const answer = await client.chat.completions.create(
+      { model: "any", messages, tools, tool_choice, parallel_tool_calls: false, max_tokens: 200 });
+    assert.equal(answer.choices[0].finish_reason, "tool_calls");
+    const [call] = answer.choices[0].message.tool_calls;
+    assert.equal(call.function.name, "light");
+    assert.equal(typeof JSON.parse(call.function.arguments).on, "boolean");
+  }
+});
+
+test("the client runs tools and goes on", async () => {
+  let turned = 0;
+  const runner = client.beta.chat.completions.runTools({ model: "any", messages, max_tokens: 200, tool_choice: "required",
+    parallel_tool_calls: false, tools: [{ type: "function", function: { ...tools[0].function, parse: JSON.parse,
+      function: () => { ++turned; return "done"; } } }] }, { maxChatCompletions: 2 });
+  await runner.done().catch(() => {});  // a forced call each time: the limit ends it
+  assert.ok(turned >= 1);
+});
+
+test("embeddings have length 1 and depend on the text", async () => {
+  const answer = await client.embeddings.create({ model: "any", input: ["in the beginning", "in the beginning", "water"] });
+  assert.equal(answer.data.length, 3);
+  const product = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+  const [a, b, c] = answer.data.map((entry) => entry.embedding);
+  assert.ok(Math.abs(product(a, a) - 1) < 1e-3);
+  assert.ok(product(a, b) > 0.999);
+  assert.ok(product(a, c) < 0.999);
+  const floats = await client.embeddings.create({ model: "any", input: "water", encoding_format: "float" });
+  assert.ok(product(floats.data[0].embedding, c) > 0.999);
+});
+
+test("responses, whole and streamed", async () => {
+  const request = { model: "any", input: "And God said", max_output_tokens: 12, temperature: 0 };
+  const whole = await client.responses.create(request);
+  assert.ok(whole.output_text.length > 0);
+  let text = "";
+  let last = null;
+  for await (const event of await client.responses.create({ ...request, stream: true })) {
+    if (event.type === "response.output_text.delta") text += event.delta;
+    last = event;
+  }
+  assert.equal(text, whole.output_text);
+  assert.equal(last.response.usage.output_tokens, whole.usage.output_tokens);
+});
+
 test("errors are OpenAI's", async () => {
   await assert.rejects(client.chat.completions.create({ model: "any", messages: [] }),
     (error) => error instanceof OpenAI.BadRequestError && error.param === "messages");
   const stranger = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "wrong", maxRetries: 0 });
   await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
-  await assert.rejects(client.embeddings.create({ model: "any", input: "x" }),
-    (error) => error.status === 501);
+  await assert.rejects(client.moderations.create({ input: "x" }), (error) => error.status === 501);
   await assert.rejects(client.completions.create({ model: "any", prompt: "word ".repeat(4000) }),
     (error) => error.code === "context_length_exceeded");
 });

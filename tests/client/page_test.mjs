@@ -85,7 +85,10 @@ test("the machine page shows the plan and what runs", async () => {
   await page.getByRole("tab", { name: "Machine" }).click();
   await page.getByText("layers 0 to").waitFor();
   await page.waitForFunction(() => document.querySelectorAll("#requests tr td").length > 5);
-  await page.waitForTimeout(1500);
+  await page.locator("#requests progress").first().waitFor();
+  // Two samples, a second apart, make a line.
+  await page.waitForFunction(() => document.querySelector("#history polyline")?.getAttribute("points").includes(" "));
+  assert.match(await page.getByRole("img", { name: /Tokens per second/ }).getAttribute("aria-label"), /now \d+\.\d generated/);
   await shoot("machine");
   await (await request).json();
   assert.ok(await page.getByRole("img", { name: /Memory of cpu/ }).count() >= 1);
@@ -110,6 +113,13 @@ test("narrow and dark", async () => {
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   assert.ok(overflow <= 0, `the page is ${overflow} px too wide`);
   await shoot("narrow-dark");
+  await page.getByRole("tab", { name: "Machine" }).click();
+  await page.getByText("layers 0 to").waitFor();
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `the machine page is ${wide} px too wide`);
+  await shoot("machine-narrow-dark");
+  await page.setViewportSize({ width: 1200, height: 800 });
+  await shoot("machine-dark");
 });
 
 test("nothing was complained about", () => assert.deepEqual(problems, []));

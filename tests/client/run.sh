@@ -7,7 +7,10 @@ TANDEM_PROGRAM=$(realpath "$1")
 export TANDEM_PROGRAM
 mkdir -p "$2"
 work=$(cd "$2" && pwd)
-skip() { echo "SKIPPED: $1"; exit 77; }
+# ./check prints what stands here after CTest's summary.
+reason="$work/$3.skipped"
+rm -f "$reason"
+skip() { echo "SKIPPED: $1" | tee "$reason"; exit 77; }
 
 command -v node >/dev/null && command -v npm >/dev/null || skip "no node and npm here (apt-get install nodejs npm)"
 [ "$(node -p 'parseInt(process.versions.node)')" -ge 18 ] || skip "node is older than 18"
