@@ -3,19 +3,22 @@
 //
 //   node bench/serve/load.mjs --url http://127.0.0.1:8080 --streams 1,8,32 --requests 64
 //       [--prompt 128 | --prompt 32-512] [--gen 64 | --gen 16-128] [--seconds 600] [--key KEY]
-//       [--idle 2000] [--aborts 1000] [--csv out.csv]
+//       [--idle 2000] [--aborts 1000] [--intruder 3000] [--pid PID] [--csv out.csv]
 //
 // Prompts are random words, different for each request (--same: one for all, for the prefix cache).
 // Per number of streams: time to first token, time between tokens (p50, p95, p99), tokens/s of all
-// streams together, errors. --idle holds that many silent connections meanwhile; --aborts then
-// connects and goes away that often and looks for what was left behind.
+// streams together, errors, the fewest and most requests that a stream got through. --idle holds that
+// many silent connections meanwhile; --aborts then connects and goes away that often and looks for what
+// was left behind. --intruder sends one prompt of that many words into the running streams and compares
+// the times between their tokens before it and while it comes in. --pid watches a server on this
+// machine: its memory over time, its descriptors, and the processor time of its threads by name.
 
-import { appendFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import net from "node:net";
 
 const flags = { url: "http://127.0.0.1:8080", streams: "1", requests: "16", prompt: "64", gen: "64",
-  seconds: "0", key: "", idle: "0", aborts: "0", csv: "", seed: "1" };
+  seconds: "0", key: "", idle: "0", aborts: "0", csv: "", seed: "1", intruder: "0", pid: "" };
 const same = process.argv.includes("--same");
 const given = process.argv.slice(2).filter((flag) => flag !== "--same");
 for (let i = 0; i < given.length; i += 2) {
@@ -60,11 +63,11 @@ function get(path) {
 }
 
 // One streamed completion: when its texts came, in ms, and the server's token counts.
-function complete() {
-  const body = JSON.stringify({ model: "any", prompt: promptOf(within(flags.prompt)), max_tokens: within(flags.gen),
+function complete(words = within(flags.prompt), tokens = within(flags.gen)) {
+  const body = JSON.stringify({ model: "any", prompt: promptOf(words), max_tokens: tokens,
     ignore_eos: true, stream: true, stream_options: { include_usage: true } });
   const begin = performance.now();
-  const result = { times: [], tokens: 0, prompt: 0, error: null };
+  const result = { begin, times: [], tokens: 0, prompt: 0, error: null };
   return new Promise((resolve) => {
     const fail = (error) => { result.error = String(error); resolve(result); };
     const request = http.request({ host: url.hostname, port: url.port, path: "/v1/completions", method: "POST", agent,
@@ -108,10 +111,12 @@ async function run(streams) {
   const results = [];
   let started = 0;
   const goesOn = () => limit > 0 ? performance.now() - begin < limit : started < total;
-  await Promise.all(Array.from({ length: streams }, async () => {
+  const perStream = new Array(streams).fill(0);
+  await Promise.all(Array.from({ length: streams }, async (_, stream) => {
     while (goesOn()) {
       ++started;
       results.push(await complete());
+      ++perStream[stream];
     }
   }));
   const seconds = (performance.now() - begin) / 1000;
@@ -124,7 +129,61 @@ async function run(streams) {
   return { streams, requests: results.length, errors: results.length - good.length, seconds,
     tokens_per_s: tokens / seconds, prompt_tokens_per_s: prompts / seconds,
     ttft_p50_ms: percentile(firsts, 0.5), ttft_p95_ms: percentile(firsts, 0.95), ttft_p99_ms: percentile(firsts, 0.99),
-    itl_p50_ms: percentile(gaps, 0.5), itl_p95_ms: percentile(gaps, 0.95), itl_p99_ms: percentile(gaps, 0.99) };
+    itl_p50_ms: percentile(gaps, 0.5), itl_p95_ms: percentile(gaps, 0.95), itl_p99_ms: percentile(gaps, 0.99),
+    longest_wait_ms: Math.max(...firsts, ...gaps, 0), fewest: Math.min(...perStream), most: Math.max(...perStream) };
+}
+
+// How much a long prompt slows those who read along: the times between their tokens while it comes in,
+// against those of as long a time before.
+async function intrude(streams, words) {
+  const running = Promise.all(Array.from({ length: streams }, () => complete(8, 100000)));
+  await new Promise((resolve) => setTimeout(resolve, Number(flags.seconds) * 1000 || 5000));
+  const begin = performance.now();
+  const intruder = await complete(words, 1);
+  const end = performance.now();
+  agent.destroy();  // the streams have shown what they had to
+  const results = await running;
+  const gaps = (from, to) => results.flatMap((result) => result.times.slice(1)
+    .map((time, i) => ({ at: result.begin + time, gap: time - result.times[i] }))
+    .filter(({ at }) => at > from && at < to).map(({ gap }) => gap));
+  const before = gaps(begin - (end - begin), begin);
+  const during = gaps(begin, end);
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  return { streams, intruder_tokens: intruder.prompt, intruder_error: intruder.error ?? "", ttft_ms: intruder.times[0],
+    before_p50_ms: percentile(before, 0.5), during_p50_ms: percentile(during, 0.5), before_mean_ms: mean(before),
+    during_mean_ms: mean(during), slowdown_p50: percentile(during, 0.5) / percentile(before, 0.5),
+    slowdown_mean: mean(during) / mean(before), during_p99_ms: percentile(during, 0.99), gaps_during: during.length };
+}
+
+// ---- the server's process, where it runs on this machine ----
+function threadSeconds() {
+  const seconds = {};
+  for (const task of readdirSync(`/proc/${flags.pid}/task`)) {
+    const stat = readFileSync(`/proc/${flags.pid}/task/${task}/stat`, "utf8");
+    const name = stat.slice(stat.indexOf("(") + 1, stat.lastIndexOf(")"));
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    seconds[name] = (seconds[name] ?? 0) + (Number(fields[11]) + Number(fields[12])) / 100;  // utime, stime in USER_HZ
+  }
+  return seconds;
+}
+const residentMib = () => Number(readFileSync(`/proc/${flags.pid}/status`, "utf8").match(/VmRSS:\s*(\d+)/)[1]) / 1024;
+const descriptors = () => readdirSync(`/proc/${flags.pid}/fd`).length;
+class ProcessWatch {
+  constructor() {
+    this.memory = [];
+    this.threads = threadSeconds();
+    this.begin = performance.now();
+    this.timer = setInterval(() => this.memory.push(residentMib()), 1000);
+  }
+  stop() {
+    clearInterval(this.timer);
+    const seconds = (performance.now() - this.begin) / 1000;
+    const after = threadSeconds();
+    const spent = Object.keys(after).map((name) => `${name} ${(after[name] - (this.threads[name] ?? 0)).toFixed(2)} s`);
+    const at = (part) => this.memory[Math.floor(part * (this.memory.length - 1))]?.toFixed(1);
+    console.error(`processor time in ${seconds.toFixed(1)} s: ${spent.join(", ")}`);
+    console.error(`memory in MiB after 10, 25, 50, 75, 100 % of the time: ${[0.1, 0.25, 0.5, 0.75, 1].map(at).join(", ")}; descriptors: ${descriptors()}`);
+  }
 }
 
 // The server's own view: what part of its steps' time it spends between them.
@@ -146,10 +205,20 @@ for (let i = 0; i < Number(flags.idle); ++i) {
 }
 if (idle.length > 0) console.error(`${idle.length} idle connections held`);
 
+if (Number(flags.intruder) > 0) {
+  for (const streams of flags.streams.split(",").map(Number)) {
+    const row = await intrude(streams, Number(flags.intruder));
+    for (const [name, value] of Object.entries(row)) console.log(`${name}: ${shown(value)}`);
+  }
+  process.exit(0);
+}
+
 let header = false;
 for (const streams of flags.streams.split(",").map(Number)) {
   const before = await engineTimes();
+  const watch = flags.pid ? new ProcessWatch() : null;
   const row = await run(streams);
+  watch?.stop();
   const after = await engineTimes();
   if (before && after) {
     const engine = after.engine_s - before.engine_s;
@@ -184,6 +253,7 @@ if (Number(flags.aborts) > 0) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const connections = (await get("/metrics")).match(/^tandem:connections (\d+)/m)?.[1];
-  console.log(`after ${flags.aborts} aborts: ${left}, ${connections} connections`);
+  const open = flags.pid ? `, ${descriptors()} descriptors` : "";
+  console.log(`after ${flags.aborts} aborts: ${left}, ${connections} connections${open}`);
 }
 agent.destroy();
