@@ -27,6 +27,8 @@ Result<std::shared_ptr<TraceWriter>> TraceWriter::create(const std::string& path
   if (file == nullptr) {
     return Error{ErrorCode::kIo, "the trace cannot be written", path, {}, std::strerror(errno)};
   }
+  // By the line, and so by the event: what a killed program leaves can be read.
+  std::setvbuf(file, nullptr, _IOLBF, std::size_t{64} * 1024);
   return std::shared_ptr<TraceWriter>(new TraceWriter(file));
 }
 

@@ -175,8 +175,8 @@ void ModelServer::refuse_path(HttpExchange& exchange, bool knows_path) const {
   }
   HttpResponse response = error_response(
       {405, what + ": the path has another method", "invalid_request_error", {}, {}, 0}, dialect);
-  const auto route = routes_.find(request.path.starts_with("/v1/models/") ? "/v1/models"
-                                                                          : request.path);
+  const auto route =
+      routes_.find(request.path.starts_with("/v1/models/") ? "/v1/models" : request.path);
   response.headers.emplace_back(
       "Allow", route->second.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS");
   exchange.respond(std::move(response));

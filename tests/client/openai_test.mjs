@@ -8,7 +8,8 @@ import { startServer } from "./server.mjs";
 let server;
 let client;
 before(async () => {
-  server = await startServer("--api-key", "a-key");
+  // Tools are explained to the model at a length that its usual context does not hold.
+  server = await startServer("--api-key", "a-key", "-c", "1024");
   client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "a-key", maxRetries: 0 });
 });
 after(async () => assert.equal(await server.stop(), 0));
