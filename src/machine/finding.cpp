@@ -39,7 +39,7 @@ std::vector<std::string> what_is_not_known(const Survey& survey) {
     if (!known) missing += (missing.empty() ? "" : ", ") + std::string(what);
   };
   note(all_gpus([](const GpuFacts& gpu) { return gpu.link.width && gpu.link.max_width; }),
-       "widths of links");
+       "what the links can do");
   if (!survey.is_planned)
     note(all_gpus([](const GpuFacts& gpu) { return gpu.thermals.temperature_c.has_value(); }),
          "temperatures and clocks");

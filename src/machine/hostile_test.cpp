@@ -119,6 +119,19 @@ TEST_F(HostileFolder, HugeFileIsNotRead) {
   EXPECT_THAT(survey->sources.back().note, HasSubstr("larger than 64 MiB"));
 }
 
+// Time that has run out leaves files out, by name, and never mixes what was not compared.
+TEST_F(HostileFolder, WithoutTimeFilesAreLeftOutByName) {
+  add_known();
+  write("a.txt",
+        "01:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090]\n");
+  write("b.txt", "Architecture: x86_64\nModel name: X\n");
+  RecordingLimits limits;
+  limits.seconds = 0;
+  const auto survey = read_recording_folder(folder_, limits);
+  EXPECT_FALSE(survey.ok());
+  EXPECT_THAT(survey.error().to_string(), HasSubstr("took too long"));
+}
+
 TEST_F(HostileFolder, LongLinesOfEveryKind) {
   const std::string junk(4 << 20, 'A');
   write("a.txt",

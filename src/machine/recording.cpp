@@ -31,6 +31,7 @@ struct Collection {
   std::vector<SourceNote> notes;
   std::size_t total_bytes = 0;
   std::size_t files = 0;
+  Clock::time_point deadline;
 };
 
 bool is_sys_root(const fs::path& path) {
@@ -78,6 +79,7 @@ class Collector {
 
   Collection run() {
     std::error_code error;
+    result_.deadline = deadline_;
     if (fs::is_directory(root_, error))
       walk(root_, 0);
     else
@@ -191,8 +193,15 @@ bool bears_a_mark(RecordingKind kind) {
   }
 }
 
+// What time does not allow to compare with the others must not be mixed with them.
+void leave_out(Piece& piece, Collection& collection) {
+  piece.kind = RecordingKind::kUnknown;
+  collection.notes.push_back(
+      {piece.name, "recording", piece.name + ": no time was left to read it"});
+}
+
 // Each source is read alone first, so that what it says is not mixed with what others said.
-Status check_marks(const Collection& collection, const fs::path& root) {
+Status check_marks(Collection& collection, const fs::path& root) {
   std::vector<MachineMark> marks;
   const auto check = [&](const Survey& alone, const std::string& name,
                          RecordingKind kind) -> Status {
@@ -207,8 +216,12 @@ Status check_marks(const Collection& collection, const fs::path& root) {
     if (read_sysfs(path, writer).ok())
       TANDEM_TRY_STATUS(check(alone, writer.source(), RecordingKind::kUnknown));
   }
-  for (const Piece& piece : collection.pieces) {
+  for (Piece& piece : collection.pieces) {
     if (!bears_a_mark(piece.kind)) continue;
+    if (Clock::now() > collection.deadline) {
+      leave_out(piece, collection);
+      continue;
+    }
     Survey alone;
     SurveyWriter writer(alone, piece.name);
     if (read_recording(piece.kind, piece.text, writer).ok())
@@ -226,7 +239,12 @@ bool may_be_mixed(const Collection& collection) {
 Status read_pieces(Collection& collection, Survey& survey) {
   std::stable_sort(collection.pieces.begin(), collection.pieces.end(),
                    [](const Piece& a, const Piece& b) { return a.kind < b.kind; });
-  for (const Piece& piece : collection.pieces) {
+  for (Piece& piece : collection.pieces) {
+    if (piece.kind == RecordingKind::kUnknown) continue;
+    if (Clock::now() > collection.deadline) {
+      leave_out(piece, collection);
+      continue;
+    }
     SurveyWriter writer(survey, piece.name);
     const Status status = read_recording(piece.kind, piece.text, writer);
     if (!status.ok() && is_other_machine(status.error())) return status;

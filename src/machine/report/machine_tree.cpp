@@ -173,10 +173,12 @@ bool knows_a_way(const std::vector<std::vector<std::string>>& rows) {
 std::string transport_text(const Survey& survey, int a, int b) {
   const Link* link = survey.machine.find_link(survey.gpu_id(a), survey.gpu_id(b));
   const GpuPair* pair = survey.find_pair(a, b);
-  if (link == nullptr || (link->kind != LinkKind::kNvlink && !link->peer_access)) return {};
   const auto each_way = [](const std::optional<double>& gbps) {
     return gbps ? ", " + gbps_text(*gbps) + " each way" : std::string();
   };
+  if (link == nullptr) return {};
+  if (link->kind != LinkKind::kNvlink && !link->peer_access)
+    return pair != nullptr && pair->measured_gbps ? "measured" + each_way(pair->measured_gbps) : "";
   if (link->peer_access == false) {
     if (pair != nullptr && pair->measured_without_gbps)
       return "through host memory, measured" + each_way(pair->measured_without_gbps).substr(1);
@@ -186,7 +188,7 @@ std::string transport_text(const Survey& survey, int a, int b) {
   }
   if (link->kind == LinkKind::kNvlink) return "NVLink" + each_way(link->bandwidth_gbps);
   const std::string way = short_way(link->kind);
-  return "directly over PCIe" + (way == "?" ? "" : " (" + way + ")") +
+  return (way == "?" ? "directly" : "directly over PCIe (" + way + ")") +
          each_way(link->bandwidth_gbps);
 }
 
@@ -273,6 +275,8 @@ std::vector<std::string> transport_lines(const Survey& survey) {
       group->second += " " + std::to_string(a) + "-" + std::to_string(b);
     }
   std::vector<std::string> lines;
+  constexpr std::size_t kMaxLines = 12;  // measured speeds differ from pair to pair
+  if (groups.size() > kMaxLines) groups.resize(kMaxLines);
   for (const auto& [way, pairs] : groups)
     lines.push_back(way + ":" + (all_known && groups.size() == 1 ? " every pair" : pairs));
   return lines;

@@ -48,7 +48,8 @@ std::optional<std::string> link_name(const fs::path& path) {
 
 // "TOTAL_ERR_COR 12", the last line of aer_dev_correctable.
 std::optional<std::int64_t> aer_total(const fs::path& path) {
-  for (std::string_view line : split_lines(read_text(path)))
+  const std::string text = read_text(path);  // the lines are views into it
+  for (std::string_view line : split_lines(text))
     if (line.starts_with("TOTAL_ERR_")) {
       const auto words = split_words(line);
       if (words.size() == 2) return leading_int(words[1]);

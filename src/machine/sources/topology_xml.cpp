@@ -156,6 +156,8 @@ Status walk_nccl(const pugi::xml_node& node, std::optional<PciAddress> bridge,
       device.class_code = static_cast<std::uint16_t>(*code >> 8);
     if (const auto vendor = leading_hex(item.attribute("vendor").value()))
       device.vendor_id = static_cast<std::uint16_t>(*vendor);
+    if (const auto id = leading_hex(item.attribute("device").value()))
+      device.device_id = static_cast<std::uint16_t>(*id);
     // Files made for a cloud's machines leave the vendor out; a <gpu> with a gcn number is AMD's.
     if (!device.vendor_id && device.class_code == 0x0302) device.vendor_id = kVendorNvidia;
     if (!device.vendor_id && item.child("gpu").attribute("gcn")) device.vendor_id = kVendorAti;
