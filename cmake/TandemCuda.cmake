@@ -39,7 +39,7 @@ endif()
 message(STATUS "CUDA: ${TANDEM_NVCC} for ${TANDEM_CUDA_ARCHITECTURES} (built: ${TANDEM_WITH_CUDA})")
 
 # tandem_cuda_library(NAME DEPENDS room... ABSENT file): the static library tandem_NAME, made of the
-# *.cu and *.cpp files of this folder's `cuda` where CUDA is built, else of ABSENT alone, which says
+# *.cu and *.cpp files of this folder's `cuda` and the folders in it where CUDA is built, else of ABSENT alone, which says
 # what is missing. Tests (*_test.cpp) and ABSENT are left out of the former.
 function(tandem_cuda_library name)
   cmake_parse_arguments(CUDA "" "ABSENT" "DEPENDS" ${ARGN})
@@ -60,7 +60,8 @@ endfunction()
 
 # tandem_cuda_sources(VARIABLE FOLDER): what a CUDA library of FOLDER is made of.
 function(tandem_cuda_sources variable folder)
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cu ${folder}/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cu ${folder}/*.cpp ${folder}/*/*.cu
+       ${folder}/*/*.cpp)
   list(FILTER sources EXCLUDE REGEX "(_test|/no_[a-z]+)\\.cpp$")
   set(${variable} ${sources} PARENT_SCOPE)
 endfunction()

@@ -98,6 +98,11 @@ inline void mma_m16n8k32_s8(std::int32_t (&d)[4], const FragmentA& a, const Frag
       });
 }
 
+inline void mma_m16n8k16_s8(std::int32_t (&d)[4], const std::uint32_t (&a)[2], std::uint32_t b) {
+  const FragmentA half = {a[0], a[1], 0, 0};  // the other columns are zeroes
+  mma_m16n8k32_s8(d, half, {b, 0});
+}
+
 inline void ldmatrix_x4(std::uint32_t (&r)[4], const void* shared_row) {
   simt::load_matrices(r, 4, shared_row, false, "ldmatrix_x4");
 }

@@ -85,6 +85,16 @@ TEST(WarpMma, S8) {
       });
 }
 
+// Two of half the depth are one.
+TEST(WarpMma, S8OfHalfTheDepth) {
+  expect_product<std::int32_t>(
+      32, 4, [](int x) { return static_cast<std::uint32_t>(static_cast<std::uint8_t>(x)); },
+      [](std::int32_t(&d)[4], const FragmentA& a, const FragmentB& b) {
+        mma_m16n8k16_s8(d, {a[0], a[1]}, b[0]);
+        mma_m16n8k16_s8(d, {a[2], a[3]}, b[1]);
+      });
+}
+
 // Matrices of 8 x 8 beside each other: [8 rows, 4 * 8 columns].
 TEST(WarpMma, LdmatrixDistributesRows) {
   alignas(16) std::uint16_t shared[8 * 32];

@@ -22,6 +22,7 @@ namespace tandem::cuda {
 //               a[1]: row g + 8, columns 4t .. 4t+3              b[1]: rows 4t+16 .. 4t+19
 //               a[2]: row g,     columns 4t+16 .. 4t+19
 //               a[3]: row g + 8, columns 4t+16 .. 4t+19
+// s8, k=16      a[0], a[1] and b[0] of these
 // tf32, k=8     a[0]: row g,     column t                        b[0]: row t
 //               a[1]: row g + 8, column t                        b[1]: row t + 4
 //               a[2]: row g,     column t + 4
@@ -38,6 +39,9 @@ __device__ inline void mma_m16n8k8_tf32(float (&d)[4], const FragmentA& a, const
 // d += a * b of signed bytes, exact in int32.
 __device__ inline void mma_m16n8k32_s8(std::int32_t (&d)[4], const FragmentA& a,
                                        const FragmentB& b);
+
+__device__ inline void mma_m16n8k16_s8(std::int32_t (&d)[4], const std::uint32_t (&a)[2],
+                                       std::uint32_t b);
 
 // Loads four 8 x 8 matrices of 16-bit numbers from shared memory. Lane 8i + j gives the address of
 // row j of matrix i (16 bytes, 16-byte aligned); r[i] gets, of matrix i, row g, columns 2t and 2t+1

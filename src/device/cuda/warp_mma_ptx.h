@@ -100,6 +100,23 @@ __device__ inline void mma_m16n8k32_s8(std::int32_t (&d)[4], const FragmentA& a,
 #endif
 }
 
+__device__ inline void mma_m16n8k16_s8(std::int32_t (&d)[4], const std::uint32_t (&a)[2],
+                                       std::uint32_t b) {
+#if TANDEM_TURING
+  for (int i = 0; i < 2; ++i) {
+    asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};"
+                 : "+r"(d[2 * i]), "+r"(d[2 * i + 1])
+                 : "r"(a[i]), "r"(b));
+  }
+#else
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(b));
+#endif
+}
+
 __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }

@@ -22,6 +22,9 @@ struct WeightPacking {
 WeightPacking packing_of(ElementType type, std::int64_t rows, std::int64_t columns,
                          Arithmetic arithmetic);
 
+// The layout of matmul/fragment_layout.h; F32 has none.
+WeightPacking fragment_packing_of(ElementType type, std::int64_t rows, std::int64_t columns);
+
 // Packs one group. file_rows: num_rows rows of the file, one after another.
 // packed: group_rows * row_bytes bytes; bytes that no row fills are set to zero.
 void pack_rows(const WeightPacking& packing, ElementType type, std::int64_t num_rows,

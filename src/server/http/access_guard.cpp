@@ -52,7 +52,7 @@ Result<std::unique_ptr<AccessGuard>> AccessGuard::create(AccessOptions options) 
 Status AccessGuard::reload() {
   if (options_.key_file.empty()) return {};
   std::ifstream file(options_.key_file);
-  if (!file) return not_found("the key file cannot be read", options_.key_file);
+  if (!file) return Error{ErrorCode::kIo, "the key file cannot be read", options_.key_file, {}, {}};
   std::vector<std::string> keys = options_.keys;
   std::string line;
   while (std::getline(file, line)) {

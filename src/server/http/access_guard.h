@@ -24,7 +24,7 @@ struct AccessOptions {
 // Who may use the server: keys, the Host header (against DNS rebinding) and browsers' origins.
 class AccessGuard {
  public:
-  // Errors: kNotFound, kMalformed for a key file that cannot be read or holds no key.
+  // Errors: kIo, kMalformed for a key file that cannot be read or holds no key.
   static Result<std::unique_ptr<AccessGuard>> create(AccessOptions options);
 
   // Reads the key file again. On an error the old keys stay.

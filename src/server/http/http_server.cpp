@@ -2,14 +2,12 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <openssl/err.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <ctime>
-#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -188,22 +186,13 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
     tls_.emplace(asio::ssl::context::tls_server);
     tls_->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
                       asio::ssl::context::no_tlsv1_1);
-    for (const std::string& path : {options.certificate_file, options.key_file}) {
-      if (!std::ifstream(path)) return not_found("cannot be read; TLS needs it", path);
-    }
     error_code error;
     tls_->use_certificate_chain_file(options.certificate_file, error);
     if (error)
-      return malformed(options.certificate_file, "no certificate chain", "PEM", why(error));
+      return malformed(options.certificate_file, "no certificate chain", {}, error.message());
     tls_->use_private_key_file(options.key_file, asio::ssl::context::pem, error);
-    if (error) return malformed(options.key_file, "no private key to it", "PEM", why(error));
+    if (error) return malformed(options.key_file, "no private key", {}, error.message());
     return {};
-  }
-
-  // Asio's own message for OpenSSL's errors says nothing.
-  static std::string why(const error_code& error) {
-    const char* reason = ERR_reason_error_string(static_cast<unsigned long>(error.value()));
-    return reason != nullptr ? reason : error.message();
   }
 
   // Every connection is a descriptor; the usual limit of 1024 is below max_connections.

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+
+#include "device/cuda/cuda_api.h"
+#include "device/cuda/matmul/fragment_layout.h"
+#include "device/ops.h"
+
+namespace tandem::cuda {
+
+// The forms that activations are rounded to.
+enum class RoundedForm : std::uint8_t {
+  kInt8,  // bytes, a scale for each 32 columns: largest magnitude / 127. For quantised weights.
+  kF16,   // float16 times a power of two a row, so that no finite row overflows. For F16 weights.
+  kBf16,  // for BF16 weights
+};
+constexpr RoundedForm rounded_form_for(ElementType weight) {
+  return weight == ElementType::kF16    ? RoundedForm::kF16
+         : weight == ElementType::kBF16 ? RoundedForm::kBf16
+                                        : RoundedForm::kInt8;
+}
+constexpr int chunk_columns(RoundedForm form) {
+  return form == RoundedForm::kInt8 ? 64 : 32;
+}
+
+// Rounded rows of x in device memory, as fragment_layout.h lays them. All arrays are for
+// `row_pad` rows, a multiple of 64; those after the last are not written, and what is computed from
+// them is not stored. Columns are filled up to whole chunks with zeroes, whose scales are zero.
+struct RoundedX {
+  std::uint8_t* codes = nullptr;  // [chunk][row_pad][64]
+  // kInt8: [block of 32 columns][row_pad]. Else [row_pad]: what results are multiplied with.
+  float* scales = nullptr;
+  float* sums = nullptr;       // kInt8: [block][row_pad], scale * sum of the block's codes
+  float* half_sums = nullptr;  // kInt8: [block][2][row_pad], of each 16 columns
+  std::int32_t row_pad = 0;
+};
+
+// Bytes that RoundedX of this many rows and columns takes, and the arrays in that memory, which is
+// 256-byte aligned.
+std::int64_t rounded_bytes(RoundedForm form, std::int64_t rows, std::int64_t columns);
+RoundedX rounded_at(RoundedForm form, std::int64_t rows, std::int64_t columns, void* memory);
+
+// Rounds x. Stream-ordered. A block (kInt8) with an infinity or a NaN gets the scale NaN, so that
+// its products are NaN; one whose magnitudes are all below 2^-100 becomes zero.
+cudaError_t round_rows(cudaStream_t stream, RoundedForm form, MatrixView x,
+                       const RoundedX& rounded);
+
+// out = x / sqrt(mean(x^2) + eps) * weight, and the same rounded (kInt8): what every layer input
+// goes through, in one pass over x. x.columns <= 16384; out may be x.
+cudaError_t rms_norm_and_round(cudaStream_t stream, MatrixView x, const float* weight, float eps,
+                               MatrixView out, const RoundedX& rounded);
+
+}  // namespace tandem::cuda
