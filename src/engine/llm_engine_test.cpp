@@ -264,6 +264,21 @@ TEST_F(LlmEngineTest, AShortPromptPassesALongOneThatComesIn) {
   run();
 }
 
+// Short prompts that come all the time pass a long one, but do not keep it out.
+TEST_F(LlmEngineTest, ALongPromptComesInHoweverManyShortOnesCome) {
+  std::mt19937 random(3);
+  start({.num_blocks = 200, .max_sequences = 8, .max_batch_tokens = 16});
+  const RequestId early = add(random_prompt(random, 30), 200);  // decodes all the while
+  const RequestId longest = add(random_prompt(random, 200), 1);
+  std::int32_t steps = 0;
+  while (outcomes_[longest].tokens.empty() && ++steps < 400) {
+    while (engine_->stats().answers.size() < 8) add(random_prompt(random, 6), 2);
+    ASSERT_TRUE(engine_->step());
+  }
+  EXPECT_LT(steps, 200) << "a token a step would have been slow";
+  EXPECT_FALSE(outcomes_[early].tokens.empty());
+}
+
 TEST_F(LlmEngineTest, AnswersGoOnWhileALongPromptComesIn) {
   start({.num_blocks = 512, .max_batch_tokens = 64});
   const RequestId reader = add({1, 2, 3}, 100);

@@ -134,24 +134,33 @@ void Scheduler::add_prefills(ScheduledStep& step) {
   for (const auto& [arrival, sequence] : running_) {
     if (!sequence->in_flight && sequence->num_remaining() > 1) ready.push_back(sequence);
   }
-  std::ranges::stable_sort(ready, {},
-                           [](const Sequence* sequence) { return sequence->num_remaining(); });
   const std::int32_t room = options_.max_batch_tokens - step.batch->num_tokens();
   // Drafts cost a step as much as prompt tokens.
   const std::int32_t num_drafts = step.batch->num_tokens() - step.num_decodes;
-  std::int32_t budget = somebody_decodes() ? pace_.tokens_beside_decodes() - num_drafts : room;
+  std::int32_t budget =
+      somebody_decodes() ? pace_.tokens_beside(step.num_decodes) - num_drafts : room;
   budget = std::clamp(budget, 1, std::max(room, 1));
-  // Equal parts, the shortest first: what it leaves goes to the others. Short prompts pass long
-  // ones, and long ones are not held up by more than their number.
-  auto num_left = static_cast<std::int32_t>(ready.size());
-  for (Sequence* sequence : ready) {
-    const std::int32_t part = std::max(1, budget / num_left--);
-    const std::int32_t num_tokens = std::min({part, budget, sequence->num_remaining()});
-    if (num_tokens == 0 || step.batch->num_tokens() >= options_.max_batch_tokens) return;
-    add_to(step, *sequence, num_tokens, 0);
+  const auto take = [&](Sequence& sequence, std::int32_t part) {
+    const std::int32_t most =
+        std::min(budget, options_.max_batch_tokens - step.batch->num_tokens());
+    const std::int32_t num_tokens = std::min({part, most, sequence.num_remaining()});
+    if (num_tokens < 1) return;
+    add_to(step, sequence, num_tokens, 0);
     budget -= num_tokens;
     step.num_prefill_tokens += num_tokens;
+  };
+  // Half is for the earliest, so that none waits for ever, however many short ones come. The rest
+  // is cut into equal parts, the shortest first: what it leaves goes to the others. Short prompts
+  // pass long ones, and long ones are not held up by more than their number.
+  if (const auto first = std::ranges::min_element(ready, {}, &Sequence::arrival);
+      first != ready.end()) {
+    take(**first, ceil_div(budget, ready.size() > 1 ? 2 : 1));
+    ready.erase(first);
   }
+  std::ranges::stable_sort(ready, {},
+                           [](const Sequence* sequence) { return sequence->num_remaining(); });
+  auto num_left = static_cast<std::int32_t>(ready.size());
+  for (Sequence* sequence : ready) take(*sequence, std::max(1, budget / num_left--));
 }
 
 void Scheduler::add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num_tokens,
@@ -258,8 +267,7 @@ void Scheduler::finish(const ScheduledStep& step, std::int64_t duration_us) {
     sequence.num_computed += scheduled.num_tokens - scheduled.num_drafts;
     publish_full_blocks(sequence);
   }
-  const auto drafts = step.batch->num_tokens() - step.num_decodes - step.num_prefill_tokens;
-  pace_.observe(step.num_decodes, step.num_prefill_tokens + drafts, duration_us);
+  pace_.observe(step.batch->num_tokens(), duration_us);
 }
 
 void Scheduler::publish_full_blocks(Sequence& sequence) {

@@ -3,6 +3,7 @@
 // Internal to http_server.cpp: the one source file that is compiled with Boost's headers.
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
@@ -219,7 +220,8 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     if (phase_ == Phase::kAnswering && buffer_.size() > kReadBytes) return;
     if (is_reading_ || phase_ == Phase::kClosed) return;
     is_reading_ = true;
-    socket_.async_read_some(buffer_.prepare(kReadBytes),
+    // Not into buffer_ itself: the parser may take from it meanwhile, which moves what it holds.
+    socket_.async_read_some(asio::buffer(incoming_),
                             [self = this->shared_from_this()](error_code error, std::size_t size) {
                               self->is_reading_ = false;
                               self->on_read(error, size);
@@ -229,7 +231,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   void on_read(error_code error, std::size_t size) {
     if (phase_ == Phase::kClosed) return;
     if (error) return close();
-    buffer_.commit(size);
+    buffer_.commit(asio::buffer_copy(buffer_.prepare(size), asio::buffer(incoming_, size)));
     if (phase_ == Phase::kLingering) {
       buffer_.consume(buffer_.size());
     } else if (phase_ != Phase::kAnswering) {
@@ -477,7 +479,8 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   asio::steady_timer deadline_;
   asio::steady_timer write_deadline_;
   std::string peer_;
-  beast::flat_buffer buffer_;
+  std::array<char, kReadBytes> incoming_;
+  beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<Parser> parser_;
   Phase phase_ = Phase::kIdle;
   bool is_reading_ = false;

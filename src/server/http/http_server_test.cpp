@@ -208,6 +208,30 @@ TEST_F(HttpServerTest, SharesALoopAndMayGoWhileItRuns) {
   runner.join();
 }
 
+// What arrives while a request is being answered is read then, and parsed later; what arrives after
+// that must not be mixed up with it.
+TEST_F(HttpServerTest, RequestsThatArriveDuringAnAnswerStayWhole) {
+  start();
+  TestClient client(server_->port());
+  const auto echo = [](const std::string& body) {
+    return fmt::format("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{}",
+                       body.size(), body);
+  };
+  for (int round = 0; round < 20; ++round) {
+    client.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    const auto exchange = wait_for_held();
+    ASSERT_TRUE(exchange);
+    client.send(echo("second " + std::string(std::size_t(round) * 7, 'x')));
+    std::this_thread::sleep_for(5ms);
+    exchange->respond({200, "text/plain", "first", {}});
+    client.read_until("first");
+    const std::string second = "POST second " + std::string(std::size_t(round) * 7, 'x');
+    ASSERT_TRUE(client.read_until(second).ends_with(second));
+    client.send(echo("third"));
+    ASSERT_TRUE(client.read_until("POST third").ends_with("POST third")) << round;
+  }
+}
+
 TEST_F(HttpServerTest, TakesABodyInChunks) {
   start();
   EXPECT_EQ(raw("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: "
