@@ -53,6 +53,7 @@ TEST(PlanCommand, ExitCodes) {
   EXPECT_EQ(code("plan --model llama-3-8b --gpu '2x RTX 3090' --link pcie7x99"), 2);
   EXPECT_EQ(code("plan --model llama-3-8b --gpu '2x RTX 3090' --split sideways"), 2);
   EXPECT_EQ(code("plan --model llama-3-8b --gpu '2x RTX 3090' --tp 3"), 2);
+  EXPECT_EQ(code("plan --model llama-3-8b --gpu '2x RTX 4090' --link nvlink3"), 2);
   EXPECT_EQ(code("plan --gpu '2x RTX 3090'"), 2);
   EXPECT_EQ(code("plan --model llama-3-8b --gpu 'RTX 3090' -c -5"), 2);
   EXPECT_EQ(code("compare --model llama-3-8b 'RTX 3090' --price 'RTX 3090=-1'"), 2);
@@ -102,6 +103,32 @@ TEST(PlanCommand, RunAllocatesWhatThePlanSays) {
                         used["compute_bytes"].get<double>();
     EXPECT_LE(std::abs(said - took), 0.03 * took + 1024) << device["device"];
   }
+  std::filesystem::remove(path);
+}
+
+// `bench --calibrate` and `plan` of the same devices agree, and the plan says whose figures it
+// uses.
+TEST(PlanCommand, ReadsTheCalibrationOfThisComputer) {
+  const std::string path = temporary("calibration.json");
+  const std::string model =
+      " -m " + std::string(TANDEM_SOURCE_DIR) + "/models/kjv-tiny-q8_0.gguf --devices cpu:0 ";
+  const auto bench = run_tandem("bench --json --repeat 1 --min-seconds 0.02 --prompt 64 --gen 16 " +
+                                model + "--calibrate " + path);
+  ASSERT_EQ(bench.exit_code, 0) << bench.err;
+  setenv("TANDEM_CALIBRATION", path.c_str(), 1);
+  const auto planned = run_tandem("plan --json --prompt 64 --gen 16" + model);
+  unsetenv("TANDEM_CALIBRATION");
+  ASSERT_EQ(planned.exit_code, 0) << planned.err;
+  const Json said = Json::parse(planned.out);
+  EXPECT_THAT(said["sources"].dump(), HasSubstr(path));
+  const Json row = Json::parse(bench.out)["rows"][0];
+  const Json predicted = said["plans"][0]["predicted"];
+  EXPECT_NEAR(predicted["decode_tokens_per_s"].get<double>(),
+              row["decode_tokens_per_s"].get<double>(),
+              0.02 * row["decode_tokens_per_s"].get<double>());
+  EXPECT_NEAR(predicted["prefill_tokens_per_s"].get<double>(),
+              row["prefill_tokens_per_s"].get<double>(),
+              0.02 * row["prefill_tokens_per_s"].get<double>());
   std::filesystem::remove(path);
 }
 

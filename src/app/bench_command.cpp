@@ -1,22 +1,28 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "app/bench/bench_session.h"
-#include "app/bench/prediction.h"
+#include "app/bench/calibration.h"
 #include "app/command.h"
 #include "app/session.h"
+#include "plan/calibration.h"
 
 namespace tandem {
 namespace {
 
+// The constants of products of few rows need a measurement of several sequences.
+const std::vector<std::int32_t> kCalibrationSequences = {1, 8};
+
 struct BenchCommand {
   BenchOptions options;
   std::string report_path;
-  std::string calibration_path;
+  bool calibrate = false;
+  std::string calibration_path;  // empty: the user's, which `plan` reads
   bool json = false;
 };
 
@@ -28,7 +34,25 @@ Status write_file(const std::string& path, const std::string& text) {
   return {};
 }
 
-Status run(const BenchCommand& command) {
+Status write_calibration(const BenchCommand& command, const BenchReport& report) {
+  const std::string path =
+      command.calibration_path.empty() ? calibration_path() : command.calibration_path;
+  if (path.empty()) return invalid_argument("--calibrate needs a file: no home directory is set");
+  TANDEM_TRY(const OpenedModel model, open_model(command.options.model.model_path));
+  std::error_code ignored;  // a folder that cannot be made shows when the file is written
+  if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
+    std::filesystem::create_directories(folder, ignored);
+  }
+  TANDEM_TRY_STATUS(write_file(path, calibration_json(model.spec, report).dump(1) + "\n"));
+  fmt::print(stderr, "calibration written to {}{}\n", path,
+             path == calibration_path() ? ": `tandem plan` reads it for this computer" : "");
+  return {};
+}
+
+Status run(BenchCommand command) {
+  if (command.calibrate && command.options.concurrency == std::vector<std::int32_t>{1}) {
+    command.options.concurrency = kCalibrationSequences;
+  }
   TANDEM_TRY(const BenchReport report, run_bench(command.options));
   if (command.json) {
     fmt::print("{}\n",
@@ -39,10 +63,8 @@ Status run(const BenchCommand& command) {
   if (!command.report_path.empty()) {
     TANDEM_TRY_STATUS(write_file(command.report_path, bench_page(report)));
   }
-  if (!command.calibration_path.empty()) {
-    TANDEM_TRY(const OpenedModel model, open_model(command.options.model.model_path));
-    TANDEM_TRY_STATUS(
-        write_file(command.calibration_path, calibration_json(model.spec, report).dump(1) + "\n"));
+  if (command.calibrate) {
+    TANDEM_TRY_STATUS(write_calibration(command, report));
   }
   return {};
 }
@@ -76,8 +98,17 @@ void add_bench_command(CLI::App& app, CommandOutcome& outcome) {
       ->check(CLI::Range(0.001, 60.0))
       ->capture_default_str();
   bench->add_option("--report", command->report_path, "Write a page with tables and plots");
-  bench->add_option("--calibrate", command->calibration_path,
-                    "Write what was measured for `plan --machine` and TANDEM_ENGINES");
+  bench
+      ->add_option_function<std::vector<std::string>>(
+          "--calibrate",
+          [command](const std::vector<std::string>& file) {
+            command->calibrate = true;
+            if (!file.empty()) command->calibration_path = file.front();
+          },
+          "Write what was measured for `plan`: to ~/.config/tandem/calibration.json, which it "
+          "reads "
+          "for this computer, or to this file")
+      ->expected(0, 1);
   bench
       ->add_option("--inject-slowdown", options.injected_slowdown,
                    "Fault: slow the ranks of setups with several by these fractions: 0.2,0")

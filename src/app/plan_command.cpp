@@ -120,12 +120,21 @@ Json report_json(const PlanReport& report, const ChosenModel& model, const Machi
           {"what_would_help", std::move(help)},
           {"what_would_fit", report.would_fit},
           {"offload", report.offload ? to_json(*report.offload) : Json(nullptr)},
-          {"assumptions", report.assumptions}};
+          {"assumptions", report.assumptions},
+          {"sources", report.sources}};
 }
 
 std::vector<std::string> assumptions_of(const Machine& machine, const EngineProfile& engine) {
   std::vector<std::string> out;
   const auto bench = bench_of(machine, engine);
+  const bool unmeasured = bench.ok() && std::any_of(bench->devices.begin(), bench->devices.end(),
+                                                    [](const DeviceRates& rates) {
+                                                      return !rates.backend->is_measured;
+                                                    });
+  if (unmeasured) {
+    out.push_back("engine " + engine.name +
+                  " on GPUs: constants are predicted, unmeasured; nothing was run on such a card");
+  }
   for (std::size_t i = 0; bench.ok() && i < bench->devices.size(); ++i) {
     if (bench->devices[i].assumed) {
       out.push_back(bench->ids[i] + ": bandwidth and rates are estimates, nothing was measured");
@@ -174,10 +183,14 @@ Status plan_command(const PlanOptions& options) {
   TANDEM_TRY(const SearchRequest request, search_request_of(options));
   TANDEM_TRY(const EngineProfile* engine, find_engine(options.engine));
   TANDEM_TRY(const ChosenModel model, choose_model(options.model));
-  TANDEM_TRY(const Machine machine, choose_machine(options.machine));
-  TANDEM_TRY(const PlanReport report, make_report(model, machine, *engine, request));
+  TANDEM_TRY(const ChosenMachine chosen, choose_machine(options.machine));
+  const Machine& machine = chosen.machine;
+  if (engine->name == "tandem" && chosen.calibrated) engine = &*chosen.calibrated;
+  TANDEM_TRY(PlanReport report, make_report(model, machine, *engine, request));
+  report.sources = chosen.notes;
   std::string emitted;
-  if (!options.emit.empty() && !report.plans.empty()) {
+  const bool fits = !report.plans.empty() && report.plans.front().fits;
+  if (!options.emit.empty() && fits) {
     const std::string path =
         options.model.path.empty() ? options.model.name + ".gguf" : options.model.path;
     TANDEM_TRY(emitted, emit_command(report.plans.front(), options.emit, path));
@@ -191,13 +204,13 @@ Status plan_command(const PlanOptions& options) {
   } else {
     fmt::print("{}", plan_report_text(report));
   }
+  if (!options.html.empty()) {
+    TANDEM_TRY_STATUS(write_text_file(options.html, plan_report_html(report)));
+  }
   TANDEM_TRY_STATUS(refuse_misfit(report));
   if (!options.output.empty()) {
     TANDEM_TRY_STATUS(
         write_text_file(options.output, to_json(report.plans.front()).dump(2) + "\n"));
-  }
-  if (!options.html.empty()) {
-    TANDEM_TRY_STATUS(write_text_file(options.html, plan_report_html(report)));
   }
   return {};
 }

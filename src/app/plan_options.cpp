@@ -4,12 +4,14 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "app/local_rates.h"
 #include "app/text_input.h"
 #include "gguf/gguf_file.h"
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
 #include "machine/machine_json.h"
 #include "model/file_type.h"
+#include "plan/calibration.h"
 #include "plan/machine_text.h"
 #include "plan/planned_models.h"
 
@@ -47,28 +49,56 @@ Status check_machine(const Machine& machine) {
   return {};
 }
 
-Result<Machine> machine_from_file(const std::string& path) {
+Result<ChosenMachine> machine_from_file(const std::string& path) {
   TANDEM_TRY(const std::string text, read_text_file(path));
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_discarded()) return malformed(path, "not JSON");
+  ChosenMachine out;
+  if (json.is_object() && json.contains("machine") && json.contains("engines")) {
+    TANDEM_TRY(Calibration calibration, parse_calibration(text, path));
+    out.calibrated = std::move(calibration.engine);
+    out.notes.push_back("constants of " + path + ", " + out.calibrated->source);
+  }
   // `doctor --json` and `plan --json` hold the machine beside other things.
   if (json.is_object() && json.contains("machine")) json = nlohmann::json(json["machine"]);
   auto machine = machine_from_json(json);
   if (!machine.ok()) return machine.error().at(path);
   TANDEM_TRY_STATUS(check_machine(*machine));
-  return machine;
+  out.machine = *std::move(machine);
+  return out;
 }
 
-Result<Machine> local_machine(const std::string& devices) {
-  TANDEM_TRY(Machine machine, detect_local_machine());
-  if (devices.empty()) return machine;
-  TANDEM_TRY(const auto specs, parse_device_list(devices));
+Status select_devices_of(Machine& machine, const std::string& list) {
+  TANDEM_TRY(const auto specs, parse_device_list(list));
   TANDEM_TRY(auto selected, select_devices(specs, machine));
   machine.devices = std::move(selected);
   std::erase_if(machine.links, [&](const Link& link) {
     return machine.find_device(link.a) == nullptr || machine.find_device(link.b) == nullptr;
   });
-  return machine;
+  return {};
+}
+
+Result<ChosenMachine> local_machine(const std::string& devices) {
+  ChosenMachine out;
+  TANDEM_TRY(out.machine, detect_local_machine());
+  if (!devices.empty()) TANDEM_TRY_STATUS(select_devices_of(out.machine, devices));
+  if (auto calibration = user_calibration();
+      calibration && apply_measured_rates(calibration->machine, out.machine)) {
+    out.notes.push_back("processor: rates and constants of " + calibration->path + ", " +
+                        calibration->engine.source);
+    out.calibrated = std::move(calibration->engine);
+    return out;
+  }
+  const bool only_processors = std::all_of(
+      out.machine.devices.begin(), out.machine.devices.end(),
+      [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kCpu; });
+  if (only_processors) {
+    TANDEM_TRY_STATUS(measure_local_rates(out.machine));
+    out.notes.push_back(
+        "processor: rates measured just now, other programs included; the engine's constants are "
+        "typical ones (`tandem bench --calibrate` measures this computer's)");
+  }
+  return out;
 }
 
 }  // namespace
@@ -100,11 +130,15 @@ Result<ChosenModel> choose_model(const ModelChoice& choice) {
   return out;
 }
 
-Result<Machine> choose_machine(const MachineChoice& choice) {
+Result<ChosenMachine> choose_machine(const MachineChoice& choice) {
   const int ways = (choice.gpus.empty() ? 0 : 1) + (choice.path.empty() ? 0 : 1) +
                    (choice.devices.empty() ? 0 : 1);
   if (ways > 1) return invalid_argument("give one of --gpu, --machine and --devices");
-  if (!choice.gpus.empty()) return machine_from_text({choice.gpus, choice.link, true});
+  if (!choice.gpus.empty()) {
+    ChosenMachine out;
+    TANDEM_TRY(out.machine, machine_from_text({choice.gpus, choice.link, true}));
+    return out;
+  }
   if (!choice.link.empty()) {
     return invalid_argument("--link goes with --gpu: other machines say their links themselves");
   }

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "machine/machine.h"
 #include "plan/advice.h"
+#include "plan/engine_profile.h"
 #include "plan/search.h"
 
 namespace CLI {
@@ -40,7 +41,15 @@ struct MachineChoice {
   std::string devices;  // of this computer; empty: all
 };
 
-Result<Machine> choose_machine(const MachineChoice& choice);
+struct ChosenMachine {
+  Machine machine;
+  std::optional<EngineProfile> calibrated;  // Tandem's constants, where they were measured on it
+  std::vector<std::string> notes;           // where the figures come from
+};
+
+// This computer's CPU devices get the rates of its calibration; without one they are measured,
+// which keeps all cores busy for some tenths of a second, unless GPUs do the work.
+Result<ChosenMachine> choose_machine(const MachineChoice& choice);
 
 // "none" to SplitMode::kNone; nullopt for "auto".
 Result<std::optional<SplitMode>> split_named(const std::string& name);

@@ -37,6 +37,16 @@ struct PcieLink {
   bool operator==(const PcieLink&) const = default;
 };
 
+// What a CPU device's cores compute together, measured: giga-operations a second, a multiplication
+// and an addition count as two. 0: no such instruction.
+struct ProductRates {
+  double int8_gops = 0;
+  double bf16_gflops = 0;
+  double float_gflops = 0;
+
+  bool operator==(const ProductRates&) const = default;
+};
+
 // Something that can hold a shard of a model and compute.
 struct MachineDevice {
   std::string id;  // as in --devices: "cuda:0", "cpu:0-3"
@@ -47,6 +57,7 @@ struct MachineDevice {
   PcieLink pcie;
   std::optional<int> numa_node;
   std::optional<double> power_limit_w;
+  std::optional<ProductRates> products;
 
   std::vector<int> cores;  // a CPU device's logical CPUs, ascending; empty for a GPU
   std::optional<std::string> pci_address;  // "0000:01:00.0"
@@ -82,7 +93,8 @@ struct Host {
 
   std::optional<int> logical_cpus;
   std::optional<int> sockets;
-  std::optional<double> cpu_quota;  // CPUs' worth of time that the control group grants
+  std::optional<double> cpu_quota;       // CPUs' worth of time that the control group grants
+  std::optional<double> bandwidth_gbps;  // that all cores together read of memory, measured
 
   bool operator==(const Host&) const = default;
 };

@@ -20,6 +20,13 @@ Json cores_to_json(const std::vector<int>& cores) {
   return cores.empty() ? Json(nullptr) : Json(format_core_list(cores, '+'));
 }
 
+Json products_to_json(const std::optional<ProductRates>& products) {
+  if (!products) return nullptr;
+  return {{"int8_gops", products->int8_gops},
+          {"bf16_gflops", products->bf16_gflops},
+          {"float_gflops", products->float_gflops}};
+}
+
 Json host_to_json(const Host& host) {
   Json nodes = Json::array();
   for (const NumaNode& node : host.numa_nodes)
@@ -35,7 +42,8 @@ Json host_to_json(const Host& host) {
           {"numa", nodes},
           {"logical_cpus", or_null(host.logical_cpus)},
           {"sockets", or_null(host.sockets)},
-          {"cpu_quota", or_null(host.cpu_quota)}};
+          {"cpu_quota", or_null(host.cpu_quota)},
+          {"bandwidth_gbps", or_null(host.bandwidth_gbps)}};
 }
 
 Result<std::vector<int>> read_cores(JsonReader& reader) {
@@ -65,6 +73,13 @@ Result<MachineDevice> read_device(const Json& json, const std::string& where) {
     device.pcie = {link.get<int>("generation"), link.get<int>("width"),
                    link.get<int>("max_generation"), link.get<int>("max_width")};
     TANDEM_TRY_STATUS(link.status());
+  }
+  if (const Json* products = reader.find("products"); products != nullptr) {
+    JsonReader rates(*products, where + ".products");
+    device.products = ProductRates{rates.get<double>("int8_gops").value_or(0),
+                                   rates.get<double>("bf16_gflops").value_or(0),
+                                   rates.get<double>("float_gflops").value_or(0)};
+    TANDEM_TRY_STATUS(rates.status());
   }
   TANDEM_TRY(device.cores, read_cores(reader));
   TANDEM_TRY_STATUS(reader.status());
@@ -99,6 +114,7 @@ Result<Host> read_host(const Json& json) {
   host.logical_cpus = reader.get<int>("logical_cpus");
   host.sockets = reader.get<int>("sockets");
   host.cpu_quota = reader.get<double>("cpu_quota");
+  host.bandwidth_gbps = reader.get<double>("bandwidth_gbps");
   const auto count = reader.get<int>("numa_nodes");
   if (const Json* nodes = reader.array("numa")) {
     for (std::size_t i = 0; i < nodes->size(); ++i) {
@@ -134,6 +150,7 @@ Json device_to_json(const MachineDevice& device) {
             {"max_width", or_null(device.pcie.max_width)}}},
           {"numa_node", or_null(device.numa_node)},
           {"power_limit_w", or_null(device.power_limit_w)},
+          {"products", products_to_json(device.products)},
           {"cores", cores_to_json(device.cores)},
           {"pci_address", or_null(device.pci_address)}};
 }

@@ -26,9 +26,13 @@ fs::path default_path(const std::string& name) {
 
 }  // namespace
 
-std::optional<UserDataFile> read_user_data(const char* variable, const std::string& name) {
+std::string user_data_path(const char* variable, const std::string& name) {
   const std::string named = environment(variable);
-  const fs::path path = named.empty() ? default_path(name) : fs::path(named);
+  return named.empty() ? default_path(name).string() : named;
+}
+
+std::optional<UserDataFile> read_user_data(const char* variable, const std::string& name) {
+  const fs::path path = user_data_path(variable, name);
   std::error_code error;
   if (path.empty() || !fs::is_regular_file(path, error)) return std::nullopt;
   std::ifstream file(path, std::ios::binary);

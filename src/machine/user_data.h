@@ -15,4 +15,7 @@ struct UserDataFile {
 // 16 MiB are read.
 std::optional<UserDataFile> read_user_data(const char* variable, const std::string& name);
 
+// The path that read_user_data() would read; empty where neither a variable nor a home is set.
+std::string user_data_path(const char* variable, const std::string& name);
+
 }  // namespace tandem

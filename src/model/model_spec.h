@@ -102,6 +102,9 @@ struct AttentionSpec {
   bool has_bias = false;     // on q, k and v
   bool has_qk_norm = false;  // RMS norm of each head before RoPE
   bool fused_qkv = false;
+  // Multi-head latent attention: elements that the cache holds of a position and layer, keys and
+  // values in one and shared by all heads. 0: keys and values of each KV head.
+  std::int32_t latent_dim = 0;
   RopeSpec rope;
 
   std::int32_t q_heads_per_kv_head() const { return num_q_heads / num_kv_heads; }

@@ -20,6 +20,13 @@ Shard rows(std::vector<Interval> segments) {
   return Shard::split(ShardAxis::kRows, std::move(segments));
 }
 
+// The part of `total` units that `part` is of `whole`: tensors of one role may differ in width
+// where models mix dense layers, shared experts and experts.
+Interval in_proportion(Interval part, std::int64_t whole, std::int64_t total) {
+  if (whole == total || whole == 0) return part;
+  return {part.begin * total / whole, part.end * total / whole};
+}
+
 Shard columns(ElementType type, Interval exact) {
   if (exact.empty()) return Shard::split(ShardAxis::kColumns, {});
   return Shard::split(ShardAxis::kColumns, {widen_to_blocks(type, exact)});
@@ -50,7 +57,7 @@ Shard attention_shard(TensorRole role, const TensorSpec& tensor, const Attention
   const std::int64_t kv_size = attention.num_kv_heads * head_dim;
   switch (role) {
     case TensorRole::kQuery:
-      return rows({q});
+      return rows({in_proportion(q, q_size, tensor.rows)});
     case TensorRole::kKey:
     case TensorRole::kValue:
       return rows({kv});
@@ -62,7 +69,7 @@ Shard attention_shard(TensorRole role, const TensorSpec& tensor, const Attention
     case TensorRole::kValueBias:
       return columns(tensor.type, kv);
     case TensorRole::kAttentionOutput:
-      return columns(tensor.type, q);
+      return columns(tensor.type, in_proportion(q, q_size, tensor.columns));
     default:
       return Shard::replicated();
   }
@@ -111,11 +118,11 @@ Shard shard_of(const TensorSpec& tensor, const ModelSpec& spec, const RankShard&
       return rows({rank.vocabulary});
     case TensorRole::kGate:
     case TensorRole::kUp:
-      return rows({rank.ffn});
+      return rows({in_proportion(rank.ffn, spec.feed_forward.width, tensor.rows)});
     case TensorRole::kGateUp:
       return rows({rank.ffn, shifted(rank.ffn, spec.feed_forward.width)});
     case TensorRole::kDown:
-      return columns(tensor.type, rank.ffn);
+      return columns(tensor.type, in_proportion(rank.ffn, spec.feed_forward.width, tensor.columns));
     case TensorRole::kExpertGate:
     case TensorRole::kExpertUp:
     case TensorRole::kExpertDown:
@@ -157,6 +164,11 @@ std::int64_t weight_bytes_of(const ModelSpec& spec, const RankShard& rank) {
 }
 
 std::int64_t kv_bytes_per_token(const ModelSpec& spec, const RankShard& rank, ElementType type) {
+  if (spec.attention.latent_dim > 0) {
+    const auto bytes = bytes_of(type, spec.attention.latent_dim);
+    TANDEM_CHECK(bytes.has_value(), "a latent that is no whole number of KV blocks");
+    return rank.num_layers * rank.kv_heads.size() * *bytes;
+  }
   const auto head_bytes = bytes_of(type, spec.attention.head_dim);
   TANDEM_CHECK(head_bytes.has_value(), "head size is no whole number of KV blocks");
   return 2 * rank.num_layers * rank.kv_heads.size() * *head_bytes;

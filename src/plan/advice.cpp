@@ -207,6 +207,15 @@ std::vector<Advice> what_would_help(const ModelSpec& spec, const Machine& machin
   if (auto side_by_side = replicas(spec, machine, engine, request, recommended)) {
     advice.push_back(std::move(*side_by_side));
   }
+  if (request.plan.split || request.plan.group_size || request.plan.num_stages) {
+    SearchRequest open = request;
+    open.plan.split.reset();
+    open.plan.group_size.reset();
+    open.plan.num_stages.reset();
+    if (const auto plan = best_plan(spec, machine, engine, open)) {
+      consider("another split: " + plan->name, spec, machine, open);
+    }
+  }
   int smaller = 0;
   for (const Alternative& alternative : alternatives) {
     if (alternative.spec.weight_bytes() >= spec.weight_bytes()) continue;

@@ -71,6 +71,10 @@ std::string one_of(const std::string& gpus) {
   return at != std::string::npos && at <= 2 ? gpus.substr(at + 2) : gpus;
 }
 
+SpeedupSummary speedup_summary(const std::vector<double>& errors) {
+  return {static_cast<int>(errors.size()), quantile(errors, 0.5), quantile(errors, 0.9)};
+}
+
 void compare_speedups(Backtest& backtest) {
   std::map<std::string, const BacktestRow*> singles;
   const auto key = [](const BacktestRow& row) {
@@ -83,6 +87,7 @@ void compare_speedups(Backtest& backtest) {
     }
   }
   std::vector<double> errors;
+  std::vector<double> held_out;
   for (const BacktestRow& row : backtest.rows) {
     if (!is_single_stream_llama(row) || row.num_gpus < 2 || !row.predicted_decode) continue;
     const auto single = singles.find(key(row));
@@ -90,10 +95,10 @@ void compare_speedups(Backtest& backtest) {
     const BacktestRow& one = *single->second;
     errors.push_back(error_of(*row.predicted_decode / *one.predicted_decode,
                               *row.measured_decode / *one.measured_decode));
+    if (row.held_out) held_out.push_back(errors.back());
   }
-  backtest.speedup_pairs = static_cast<int>(errors.size());
-  backtest.speedup_median = quantile(errors, 0.5);
-  backtest.speedup_p90 = quantile(errors, 0.9);
+  backtest.speedup = speedup_summary(errors);
+  backtest.speedup_held_out = speedup_summary(held_out);
 }
 
 std::string summary_line(const ErrorSummary& summary) {
@@ -114,6 +119,10 @@ nlohmann::json summary_json(const ErrorSummary& summary) {
            {{"rows", summary.prefill_rows},
             {"median_error", summary.prefill_median},
             {"p90_error", summary.prefill_p90}}}};
+}
+
+nlohmann::json speedup_json(const SpeedupSummary& summary) {
+  return {{"pairs", summary.pairs}, {"median_error", summary.median}, {"p90_error", summary.p90}};
 }
 
 template <typename T>
@@ -150,6 +159,14 @@ std::string pair_text(const std::optional<double>& predicted,
 
 }  // namespace
 
+bool is_held_out(std::string_view source) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : source) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  return hash % 2 == 1;
+}
+
 Result<Backtest> run_backtest(std::string_view csv) {
   TANDEM_TRY(const auto table, parse_csv(csv));
   if (table.size() > kMaxRows) return unsupported("CSV", "too many rows");
@@ -175,7 +192,15 @@ Result<Backtest> run_backtest(std::string_view csv) {
     return row.num_gpus == 1 ? std::string("none") : row.split;
   });
   out.by_gpu_kind = grouped(single, [](const BacktestRow& row) { return row.gpu_kind; });
+  out.by_age = grouped(single, [](const BacktestRow& row) {
+    return row.profile + (row.held_out ? ", held out" : ", fitted");
+  });
   out.single_stream = summary_of("llama.cpp, one stream", single);
+  std::vector<const BacktestRow*> kept;
+  std::vector<const BacktestRow*> used_in_fit;
+  for (const BacktestRow* row : single) (row->held_out ? kept : used_in_fit).push_back(row);
+  out.fitted = summary_of("  sources of the fit", used_in_fit);
+  out.held_out = summary_of("  held-out sources", kept);
   compare_speedups(out);
   return out;
 }
@@ -184,18 +209,23 @@ std::string backtest_text(const Backtest& backtest) {
   std::string out =
       fmt::format("{:<28} {:>6} {:>8} {:>8} {:>9} {:>8} {:>8} {:>8}\n", "group", "decode",
                   "median %", "p90 %", "in range%", "prefill", "median %", "p90 %");
-  out += summary_line(backtest.single_stream);
+  for (const ErrorSummary& summary : {backtest.single_stream, backtest.fitted, backtest.held_out}) {
+    out += summary_line(summary);
+  }
   const auto section = [&](const char* title, const std::vector<ErrorSummary>& summaries) {
     out += fmt::format("\n{}\n", title);
     for (const ErrorSummary& summary : summaries) out += summary_line(summary);
   };
+  section("by profile (llama.cpp, one stream)", backtest.by_age);
   section("by engine", backtest.by_engine);
   section("by split (llama.cpp, one stream)", backtest.by_split);
   section("by GPU kind (llama.cpp, one stream)", backtest.by_gpu_kind);
-  out += fmt::format(
-      "\nspeed-up of N GPUs over 1 of the same source: {} pairs, median error {:.1f} "
-      "%, p90 {:.1f} %\n",
-      backtest.speedup_pairs, 100 * backtest.speedup_median, 100 * backtest.speedup_p90);
+  const auto speedup = [&out](const char* what, const SpeedupSummary& summary) {
+    out += fmt::format("{}: {} pairs, median error {:.1f} %, p90 {:.1f} %\n", what, summary.pairs,
+                       100 * summary.median, 100 * summary.p90);
+  };
+  speedup("\nspeed-up of N GPUs over 1 of the same source", backtest.speedup);
+  speedup("  of held-out sources", backtest.speedup_held_out);
   out += "\nworst rows (predicted / measured)\n";
   for (const BacktestRow* row : worst_rows(backtest)) {
     out +=
@@ -243,6 +273,8 @@ nlohmann::json backtest_json(const Backtest& backtest) {
                     {"gpus", row.gpus},
                     {"split", row.split},
                     {"concurrency", row.concurrency},
+                    {"profile", row.profile},
+                    {"held_out", row.held_out},
                     {"measured_prefill_tokens_per_s", or_null(row.measured_prefill)},
                     {"predicted_prefill_tokens_per_s", or_null(row.predicted_prefill)},
                     {"measured_decode_tokens_per_s", or_null(row.measured_decode)},
@@ -255,10 +287,11 @@ nlohmann::json backtest_json(const Backtest& backtest) {
           {"by_engine", list(backtest.by_engine)},
           {"by_split", list(backtest.by_split)},
           {"by_gpu_kind", list(backtest.by_gpu_kind)},
-          {"speedup",
-           {{"pairs", backtest.speedup_pairs},
-            {"median_error", backtest.speedup_median},
-            {"p90_error", backtest.speedup_p90}}},
+          {"by_profile", list(backtest.by_age)},
+          {"fitted", summary_json(backtest.fitted)},
+          {"held_out", summary_json(backtest.held_out)},
+          {"speedup", speedup_json(backtest.speedup)},
+          {"speedup_held_out", speedup_json(backtest.speedup_held_out)},
           {"rows", std::move(rows)}};
 }
 

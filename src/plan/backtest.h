@@ -25,6 +25,7 @@ struct BacktestRow {
   std::int64_t prompt_tokens = 0;
   std::int32_t concurrency = 1;
   std::int32_t num_gpus = 1;
+  bool held_out = false;  // its source was not used to fit constants
   std::optional<double> measured_prefill;
   std::optional<double> measured_decode;
   std::optional<double> predicted_prefill;
@@ -46,16 +47,28 @@ struct ErrorSummary {
   double within_range = 0;  // share of decode rows between low and high
 };
 
+// Pairs of N GPUs and one of the same source, model, quantisation and prompt: errors of the ratio.
+struct SpeedupSummary {
+  int pairs = 0;
+  double median = 0;
+  double p90 = 0;
+};
+
 struct Backtest {
   std::vector<BacktestRow> rows;
   std::vector<ErrorSummary> by_engine;
   std::vector<ErrorSummary> by_split;     // llama.cpp, single stream
   std::vector<ErrorSummary> by_gpu_kind;  // llama.cpp, single stream
+  std::vector<ErrorSummary> by_age;       // llama.cpp, single stream: profile, fitted or held out
   ErrorSummary single_stream;             // llama.cpp, single stream, all
-  int speedup_pairs = 0;  // N GPUs over 1 of the same source, model, quantisation and prompt
-  double speedup_median = 0;
-  double speedup_p90 = 0;
+  ErrorSummary fitted;                    // of those, sources that constants were fitted to
+  ErrorSummary held_out;                  // and the others
+  SpeedupSummary speedup;
+  SpeedupSummary speedup_held_out;
 };
+
+// Is a source kept from fits? Decided by its name alone: those whose 64-bit FNV-1a hash is odd.
+bool is_held_out(std::string_view source);
 
 // Predicts each usable row of a table of published measurements: columns engine, date, model,
 // quant, gpus, n_gpus, link, p2p, split_mode, batch_or_concurrency, context_or_prompt_tokens,

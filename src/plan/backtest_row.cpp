@@ -293,6 +293,7 @@ BacktestRow predict_row(const CsvRow& row) {
   out.quant = field(row, "quant");
   out.gpus = field(row, "gpus");
   out.split = field(row, "split_mode");
+  out.held_out = is_held_out(out.source);
   out.profile = profile_of(out.engine, field(row, "date"));
   out.why_unused = reason_against(row, out.profile);
   if (!out.why_unused.empty()) return out;
@@ -309,7 +310,9 @@ BacktestRow predict_row(const CsvRow& row) {
   if (out.measured_decode && !(*out.measured_decode > 0)) out.measured_decode.reset();
   auto test = read_case(row, out);
   if (!test.ok()) {
-    out.why_unused = test.error().to_string();
+    Error why = test.error();
+    why.expected.clear();  // lists of names would hide the row's own
+    out.why_unused = why.to_string();
     return out;
   }
   out.num_gpus = static_cast<std::int32_t>(test->machine.devices.size());

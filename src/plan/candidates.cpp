@@ -6,6 +6,8 @@
 #include <numeric>
 #include <set>
 
+#include "plan/layout.h"
+
 namespace tandem {
 namespace {
 
@@ -151,8 +153,13 @@ std::vector<double> limited(std::vector<double> wanted, const std::vector<double
 class Sketcher {
  public:
   Sketcher(const ModelCosts& model, const Bench& bench, const std::vector<double>& speeds,
-           const MemoryModel& memory, const Grouping& grouping)
-      : model_(model), bench_(bench), speeds_(speeds), memory_(memory), grouping_(grouping) {}
+           const MemoryModel& memory, const Grouping& grouping, ExpertSplit experts)
+      : model_(model),
+        bench_(bench),
+        speeds_(speeds),
+        memory_(memory),
+        grouping_(grouping),
+        experts_(experts) {}
 
   std::vector<Sketch> sketches() const {
     std::vector<Sketch> out;
@@ -163,7 +170,13 @@ class Sketcher {
       for (const bool fill : {false, true}) {
         if (fill && grouping_.size() == 1) continue;
         auto sketch = make(fill, by_speed);
-        if (!sketch.empty()) out.push_back(std::move(sketch));
+        if (sketch.empty()) continue;
+        const bool either = grouped && model_.has_experts();
+        if (either && experts_ != ExpertSplit::kByExpert) {
+          out.push_back(with_experts(sketch, false));
+        }
+        if (either && experts_ != ExpertSplit::kByWidth) out.push_back(with_experts(sketch, true));
+        if (!either) out.push_back(std::move(sketch));
       }
     }
     return out;
@@ -238,13 +251,31 @@ class Sketcher {
     }
   }
 
+  // The experts' shares as whole blocks of their width, or as whole experts.
+  Sketch with_experts(Sketch sketch, bool by_expert) const {
+    const std::int64_t granule = by_expert ? 1 : model_.ffn_granule();
+    const std::int64_t total = by_expert ? model_.num_experts() : model_.ffn_width();
+    const std::int64_t pieces = (total + granule - 1) / granule;
+    for (StageSketch& stage : sketch) {
+      stage.by_expert = by_expert;
+      stage.expert_shares.clear();
+      for (const Interval& held : apportion(pieces, stage.shares)) {
+        const std::int64_t end = std::min(held.end * granule, total);
+        const std::int64_t begin = std::min(held.begin * granule, total);
+        stage.expert_shares.push_back(static_cast<double>(end - begin) /
+                                      static_cast<double>(total));
+      }
+    }
+    return sketch;
+  }
+
   Sketch make(bool fill, bool by_speed) const {
     const std::vector<std::int32_t> counts = layers(fill);
     if (counts.empty()) return {};
     Sketch sketch;
     std::int32_t first = 0;
     for (std::size_t i = 0; i < grouping_.size(); ++i) {
-      StageSketch stage{first, counts[i], grouping_[i], {}};
+      StageSketch stage{first, counts[i], grouping_[i], {}, {}, false};
       const double need = memory_.need(model_, first, counts[i], i + 1 == grouping_.size());
       std::vector<double> wanted;
       std::vector<double> limits;
@@ -264,6 +295,7 @@ class Sketcher {
   const std::vector<double>& speeds_;
   const MemoryModel& memory_;
   const Grouping& grouping_;
+  ExpertSplit experts_;
 };
 
 }  // namespace
@@ -311,16 +343,20 @@ std::vector<Grouping> groupings_of(const Bench& bench, const std::vector<double>
 
 std::vector<Sketch> sketches_of(const ModelCosts& model, const Bench& bench,
                                 const std::vector<double>& speeds, const MemoryModel& memory,
-                                const Grouping& grouping) {
-  return Sketcher(model, bench, speeds, memory, grouping).sketches();
+                                const Grouping& grouping, ExpertSplit experts) {
+  return Sketcher(model, bench, speeds, memory, grouping, experts).sketches();
 }
 
 bool fits_roughly(const ModelCosts& model, const MemoryModel& memory, const Sketch& sketch) {
   for (const StageSketch& stage : sketch) {
     const double need =
         memory.need(model, stage.first_layer, stage.num_layers, &stage == &sketch.back());
+    const double experts = model.range(stage.first_layer, stage.num_layers, false).expert_bytes;
     for (std::size_t i = 0; i < stage.devices.size(); ++i) {
-      if (stage.shares[i] * need + memory.fixed_bytes > memory.capacity[stage.devices[i]]) {
+      const double expert_share =
+          stage.expert_shares.empty() ? stage.shares[i] : stage.expert_shares[i];
+      const double held = stage.shares[i] * (need - experts) + expert_share * experts;
+      if (held + memory.fixed_bytes > memory.capacity[stage.devices[i]]) {
         return false;
       }
     }

@@ -26,10 +26,14 @@ std::vector<Grouping> groupings_of(const Bench& bench, const std::vector<double>
                                    const std::vector<std::size_t>& devices,
                                    const SearchRequest& request);
 
-// Shares and layers for a grouping, to start from: up to four sketches.
+// How experts may be divided among the devices of a group.
+enum class ExpertSplit : std::uint8_t { kByWidth, kByExpert, kEither };
+
+// Shares and layers for a grouping, to start from: up to four sketches, twice where experts may be
+// divided either way.
 std::vector<Sketch> sketches_of(const ModelCosts& model, const Bench& bench,
                                 const std::vector<double>& speeds, const MemoryModel& memory,
-                                const Grouping& grouping);
+                                const Grouping& grouping, ExpertSplit experts);
 
 // Does every device hold its part? By sums of bytes; lay_out() decides exactly.
 bool fits_roughly(const ModelCosts& model, const MemoryModel& memory, const Sketch& sketch);

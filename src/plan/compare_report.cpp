@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "plan/compare.h"
+#include "plan/page_parts.h"
 #include "plan/plan_report.h"
 
 namespace tandem {
@@ -94,49 +95,44 @@ nlohmann::json comparison_json(const Comparison& comparison) {
 }
 
 std::string comparison_html(const Comparison& comparison, const std::string& model) {
-  constexpr double kWidth = 640;
-  constexpr double kHeight = 360;
-  double most_price = 1;
-  double most_rate = 1;
-  for (const ComparedConfiguration& one : comparison.configurations) {
-    most_price = std::max(most_price, one.price.value_or(0));
-    if (one.plan) most_rate = std::max(most_rate, one.plan->predicted->decode_tokens_per_s);
-  }
-  std::string out = fmt::format(
-      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>tandem compare</title>"
-      "<style>body{{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto}}"
-      "td,th{{padding:.25rem .7rem;text-align:right}}td:first-child{{text-align:left}}</style>"
-      "</head><body><h1>{}</h1><p>{}</p><h2>Speed against price</h2>"
-      "<svg width=\"{:.0f}\" height=\"{:.0f}\" style=\"border:1px solid #ddd\">",
-      html_escaped(model), html_escaped(comparison.verdict), kWidth + 120, kHeight + 40);
+  std::vector<ScatterPoint> points;
   std::string table =
-      "<table><tr><th>machine</th><th>fits</th><th>prefill</th><th>decode</th><th>price</th>"
-      "<th>watts</th><th>$/Mtoken</th></tr>";
+      "<div class=\"wide\"><table><tr><th>machine</th><th>fits</th><th>plan</th><th>prefill</th>"
+      "<th>decode</th><th>batch</th><th>price</th><th>watts</th><th>$/Mtoken</th></tr>";
+  std::string details;
   for (const ComparedConfiguration& one : comparison.configurations) {
-    if (!one.plan) continue;
-    const double rate = one.plan->predicted->decode_tokens_per_s;
+    const std::string name = html_escaped(one.name);
+    if (!one.plan) {
+      table += fmt::format("<tr><td>{}</td><td>no</td><td class=\"why\" colspan=\"7\">{}</td></tr>",
+                           name, html_escaped(one.why_not));
+      continue;
+    }
+    const Prediction& predicted = *one.plan->predicted;
     if (one.price) {
-      const double x = 20 + *one.price / most_price * (kWidth - 40);
-      const double y = kHeight - rate / most_rate * (kHeight - 30);
-      out += fmt::format(
-          "<circle cx=\"{:.0f}\" cy=\"{:.0f}\" r=\"6\" fill=\"{}\"/><text x=\"{:.0f}\" "
-          "y=\"{:.0f}\" "
-          "font-size=\"13\">{}</text>",
-          x, y, one.fits ? "#4c78a8" : "#bab0ac", x + 9, y + 4, html_escaped(one.name));
+      points.push_back({*one.price, predicted.decode_tokens_per_s, predicted.low, predicted.high,
+                        one.name, one.fits});
     }
     table += fmt::format(
-        "<tr><td>{}</td><td>{}</td><td>{:.0f}</td><td>{:.1f}</td><td>{}</td><td>{:.0f}</td>"
-        "<td>{}</td></tr>",
-        html_escaped(one.name), one.fits ? "yes" : "offload",
-        one.plan->predicted->prefill_tokens_per_s, rate, dollars(one.price), one.wall_power_w,
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.0f}</td><td>{:.1f} ({:.1f} to {:.1f})</td>"
+        "<td>{:.0f}</td><td>{}</td><td>{:.0f}</td><td>{}</td></tr>",
+        name, one.fits ? "yes" : "offload", html_escaped(one.plan->name),
+        predicted.prefill_tokens_per_s, predicted.decode_tokens_per_s, predicted.low,
+        predicted.high, one.batch_tokens_per_s, dollars(one.price), one.wall_power_w,
         dollars(one.cost_per_million_tokens, 2));
+    details += fmt::format("<section><h2>{}: {}</h2>", name, html_escaped(one.plan->name)) +
+               memory_bars(*one.plan) + "<h3>Where the ideal goes</h3>" +
+               loss_stack(*one.plan->scaling) + "</section>";
   }
-  out += fmt::format(
-      "<text x=\"8\" y=\"14\" font-size=\"12\">{:.0f} tokens/s</text><text x=\"{:.0f}\" "
-      "y=\"{:.0f}\" "
-      "font-size=\"12\">{:.0f} dollars</text></svg>",
-      most_rate, kWidth - 40, kHeight + 30, most_price);
-  return out + table + "</table></body></html>\n";
+  std::string out = page_head("tandem compare: " + model);
+  out += fmt::format("<h1>{}</h1><p class=\"lead\">{}</p>{}</table></div>", html_escaped(model),
+                     html_escaped(comparison.verdict), table);
+  if (!points.empty()) {
+    out += "<h2>Cost against speed</h2>" +
+           scatter(points, "price of the cards, dollars", "tokens/s") +
+           "<p class=\"soft\">Grey: a part of the layers on the processor. Lines: 80 % of "
+           "measurements are expected within them.</p>";
+  }
+  return out + details + page_end();
 }
 
 }  // namespace tandem

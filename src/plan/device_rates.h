@@ -11,11 +11,14 @@ namespace tandem {
 struct DeviceRates {
   double bandwidth_bytes = 0;  // per second, printed or measured
   double scalar_ops = 0;       // single precision, per second
-  double matrix_ops = 0;       // matrix units, at the engine's accumulation, per second
+  double matrix_ops = 0;       // matrix units, at the engine's accumulation, per second; CPU: int8
+  double bf16_ops = 0;         // CPU: of bfloat16 products, per second; 0: none
   double power_w = 0;          // the limit it runs under
   double default_power_w = 0;
   double idle_w = 0;
   double energy_pj = 0;  // of a matrix operation; 0: power does not bound
+  // Bytes a second that remain of a memory bus which others read too; 0: no bound.
+  double shared_bytes = 0;
   bool is_cpu = false;
   bool assumed = false;  // bandwidth or rates are not known and were assumed
   const BackendProfile* backend = nullptr;

@@ -96,11 +96,12 @@ Result<std::string> vllm(const Plan& plan, const std::string& model) {
       }
     }
   }
+  const char* experts = plan.split_by_expert && group > 1 ? " --enable-expert-parallel" : "";
   return fmt::format(
       "CUDA_VISIBLE_DEVICES={} vllm serve {} --tensor-parallel-size {} --pipeline-parallel-size {} "
-      "--max-model-len {} --max-num-seqs {}",
+      "--max-model-len {} --max-num-seqs {}{}",
       visible_devices(plan), quoted(model), group, plan.stages.size(), plan.context_tokens,
-      plan.max_sequences);
+      plan.max_sequences, experts);
 }
 
 std::string tandem_command(const Plan& plan, const std::string& model) {
@@ -120,6 +121,7 @@ std::string tandem_command(const Plan& plan, const std::string& model) {
     out += fmt::format(" --tp {} --pp {}", largest, plan.stages.size());
   }
   if (devices.size() > 1) out += " -ts " + joined(shares);
+  if (plan.split_by_expert) out += " --split-experts";
   out += fmt::format(" -c {} -np {} -ub {}", plan.context_tokens, plan.max_sequences,
                      plan.max_batch_tokens);
   if (plan.kv.type != ElementType::kF16) {

@@ -31,6 +31,13 @@ double number(JsonReader& reader, const char* name) {
   return value.value_or(0);
 }
 
+// A member that may be missing.
+std::optional<double> optional_number(JsonReader& reader, const char* name) {
+  const auto value = reader.get<double>(name);
+  if (value && !(*value >= 0)) reader.fail(name, "a number of 0 or more");
+  return value;
+}
+
 Result<BackendProfile> read_backend(const Json& json, const std::string& where) {
   JsonReader reader(json, where);
   BackendProfile out;
@@ -46,6 +53,15 @@ Result<BackendProfile> read_backend(const Json& json, const std::string& where) 
   out.score_passes = number(reader, "score_passes");
   out.activation_hidden = number(reader, "activation_hidden");
   out.activation_width = number(reader, "activation_width");
+  out.batch_efficiency = optional_number(reader, "batch_efficiency").value_or(0);
+  out.attention_efficiency = optional_number(reader, "attention_efficiency").value_or(0);
+  out.shared_efficiency = optional_number(reader, "shared_efficiency").value_or(0);
+  out.is_measured = reader.get<bool>("is_measured").value_or(true);
+  out.stage_hop_us = optional_number(reader, "stage_hop_us");
+  out.all_reduce_us = optional_number(reader, "all_reduce_us");
+  out.host_us = optional_number(reader, "host_us");
+  out.typical_low = optional_number(reader, "typical_low");
+  out.typical_high = optional_number(reader, "typical_high");
   if (!(out.memory_efficiency > 0)) reader.fail("memory_efficiency", "above 0");
   if (!(out.kv_efficiency > 0)) reader.fail("kv_efficiency", "above 0");
   if (!(out.matmul_efficiency > 0)) reader.fail("matmul_efficiency", "above 0");
@@ -66,13 +82,17 @@ Result<EngineProfile> read_engine(const Json& json, const std::string& where) {
   }
   out.half_accumulate = reader.get<bool>("half_accumulate").value_or(false);
   out.kv_window = reader.get<bool>("kv_window").value_or(false);
+  out.splits_by_expert = reader.get<bool>("splits_by_expert").value_or(false);
   out.expert_layer_factor = number(reader, "expert_layer_factor");
   out.linear_layer_factor = number(reader, "linear_layer_factor");
   out.stage_hop_us = number(reader, "stage_hop_us");
   out.pipeline_overlap = number(reader, "pipeline_overlap");
   out.all_reduce_us = number(reader, "all_reduce_us");
+  out.reduce_step_share = optional_number(reader, "reduce_step_share").value_or(1);
   out.host_us = number(reader, "host_us");
   out.micro_batch_tokens = std::max(1, reader.get<int>("micro_batch_tokens").value_or(512));
+  out.stage_micro_batch_tokens =
+      std::max(1, reader.get<int>("stage_micro_batch_tokens").value_or(out.micro_batch_tokens));
   out.activation_bytes = number(reader, "activation_bytes");
   out.decode_power_share = number(reader, "decode_power_share");
   if (const Json* typical = reader.find("typical")) {
@@ -92,6 +112,34 @@ Result<EngineProfile> read_engine(const Json& json, const std::string& where) {
   return out;
 }
 
+Json backend_json(const BackendProfile& backend) {
+  Json json = {{"memory_efficiency", backend.memory_efficiency},
+               {"kv_efficiency", backend.kv_efficiency},
+               {"matvec_ops_half", backend.matvec_ops_half},
+               {"matvec_ops_quantised", backend.matvec_ops_quantised},
+               {"layer_us", backend.layer_us},
+               {"prefill_layer_us", backend.prefill_layer_us},
+               {"matmul_efficiency", backend.matmul_efficiency},
+               {"quantised_factor", backend.quantised_factor},
+               {"attention_factor", backend.attention_factor},
+               {"score_passes", backend.score_passes},
+               {"activation_hidden", backend.activation_hidden},
+               {"activation_width", backend.activation_width},
+               {"batch_efficiency", backend.batch_efficiency},
+               {"attention_efficiency", backend.attention_efficiency},
+               {"shared_efficiency", backend.shared_efficiency},
+               {"is_measured", backend.is_measured}};
+  const auto add = [&json](const char* name, const std::optional<double>& value) {
+    if (value) json[name] = *value;
+  };
+  add("stage_hop_us", backend.stage_hop_us);
+  add("all_reduce_us", backend.all_reduce_us);
+  add("host_us", backend.host_us);
+  add("typical_low", backend.typical_low);
+  add("typical_high", backend.typical_high);
+  return json;
+}
+
 const Json& document() {
   static const Json json = Json::parse(data::kEnginesJson);
   return json;
@@ -102,6 +150,30 @@ const Json& document() {
 const BackendProfile& EngineProfile::backend(std::string_view backend_name) const {
   const auto found = backends.find(std::string(backend_name));
   return found == backends.end() ? backends.at("cuda") : found->second;
+}
+
+Json to_json(const EngineProfile& engine) {
+  Json backends = Json::object();
+  for (const auto& [name, backend] : engine.backends) backends[name] = backend_json(backend);
+  return {{"name", engine.name},
+          {"aliases", engine.aliases},
+          {"half_accumulate", engine.half_accumulate},
+          {"kv_window", engine.kv_window},
+          {"splits_by_expert", engine.splits_by_expert},
+          {"expert_layer_factor", engine.expert_layer_factor},
+          {"linear_layer_factor", engine.linear_layer_factor},
+          {"stage_hop_us", engine.stage_hop_us},
+          {"pipeline_overlap", engine.pipeline_overlap},
+          {"all_reduce_us", engine.all_reduce_us},
+          {"reduce_step_share", engine.reduce_step_share},
+          {"host_us", engine.host_us},
+          {"micro_batch_tokens", engine.micro_batch_tokens},
+          {"stage_micro_batch_tokens", engine.stage_micro_batch_tokens},
+          {"activation_bytes", engine.activation_bytes},
+          {"decode_power_share", engine.decode_power_share},
+          {"typical", {{"low", engine.typical_low}, {"high", engine.typical_high}}},
+          {"backends", std::move(backends)},
+          {"source", engine.source}};
 }
 
 Result<std::vector<EngineProfile>> parse_engine_profiles(std::string_view text) {

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "base/result.h"
 
@@ -24,6 +27,17 @@ struct BackendProfile {
   double score_passes = 0;  // bytes moved for each attention score
   double activation_hidden = 0;
   double activation_width = 0;
+  // Of processors (0: none of these; what `bench --calibrate` measures of them).
+  double batch_efficiency = 0;      // of products, for each further sequence of a decode step
+  double attention_efficiency = 0;  // of the single-precision rate, in place of attention_factor
+  double shared_efficiency = 0;     // of what all devices of a memory bus read together
+  bool is_measured = true;          // false: constants that nobody has yet held against a run
+  // Where this kind of device differs from the engine's own figure.
+  std::optional<double> stage_hop_us;
+  std::optional<double> all_reduce_us;
+  std::optional<double> host_us;
+  std::optional<double> typical_low;
+  std::optional<double> typical_high;
 };
 
 // The constants of one engine (data/engines.json).
@@ -32,17 +46,21 @@ struct EngineProfile {
   std::vector<std::string> aliases;
   // Matrix products accumulate in half precision, at which GeForce cards run at twice the rate.
   bool half_accumulate = false;
-  bool kv_window = false;  // layers with a window keep only that of keys and values
+  bool kv_window = false;         // layers with a window keep only that of keys and values
+  bool splits_by_expert = false;  // groups may hold whole experts each
   double expert_layer_factor = 1;
   double linear_layer_factor = 1;
   double stage_hop_us = 0;
   double pipeline_overlap = 1;
   double all_reduce_us = 0;
+  double reduce_step_share = 1;  // of a link's copy latency, that a step of a reduction takes
   double host_us = 0;
   int micro_batch_tokens = 512;
+  int stage_micro_batch_tokens = 512;  // where there are several stages
   double activation_bytes = 4;
-  double decode_power_share = 1;  // of the board power, that decode draws
-  double typical_low = 1;         // measured over predicted, 10th and 90th percentile
+  // Of the board power, that decode draws on Ampere; on others in proportion to energy_pj().
+  double decode_power_share = 1;
+  double typical_low = 1;  // measured over predicted, 10th and 90th percentile
   double typical_high = 1;
   std::map<std::string, BackendProfile> backends;  // cuda, hip, metal, cpu
   std::string source;
@@ -59,7 +77,10 @@ Result<const EngineProfile*> find_engine(std::string_view name);
 // generation; 0 where it is not known (then power does not bound).
 double energy_pj(std::string_view architecture);
 
-// For tests: profiles of a text like data/engines.json.
+// Profiles of a text like data/engines.json: of a user's file, or a calibration's.
 Result<std::vector<EngineProfile>> parse_engine_profiles(std::string_view json);
+
+// As one entry of "engines" in data/engines.json.
+nlohmann::json to_json(const EngineProfile& engine);
 
 }  // namespace tandem

@@ -32,16 +32,6 @@ std::vector<Interval> cut(std::int64_t total, std::int64_t granule,
   return intervals;
 }
 
-// The largest block of the matrices whose columns are cut with the feed-forward's width.
-std::int64_t ffn_granule(const ModelSpec& spec) {
-  std::int64_t granule = 1;
-  for (const TensorSpec& tensor : spec.tensors) {
-    if (tensor.role != TensorRole::kDown && tensor.role != TensorRole::kExpertDown) continue;
-    granule = std::max<std::int64_t>(granule, traits_of(tensor.type).block_elements);
-  }
-  return granule;
-}
-
 std::vector<Interval> cut_heads(const AttentionSpec& attention, const std::vector<double>& shares) {
   const bool groups_suffice = attention.num_kv_heads >= static_cast<std::int64_t>(shares.size());
   const std::int64_t granule = groups_suffice ? attention.q_heads_per_kv_head() : 1;
@@ -55,7 +45,7 @@ std::vector<RankShard> cut_stage(const ModelSpec& spec, const LayoutRequest& req
   const std::int64_t width = spec.feed_forward.width;
   const std::int64_t experts = spec.feed_forward.num_experts;
   const bool by_expert = request.split_by_expert && experts > 0;
-  const auto widths = cut(width, ffn_granule(spec), shares);
+  const auto widths = cut(width, ffn_granule_of(spec), shares);
   const auto expert_cuts = cut(experts, 1, shares);
   const auto rows = cut(spec.vocabulary_size, kVocabularyGranule, shares);
   std::vector<RankShard> ranks(shares.size());
@@ -200,7 +190,7 @@ SplitMode split_of(const LayoutRequest& request) {
   return grouped ? SplitMode::kHybrid : SplitMode::kLayer;
 }
 
-std::string name_plan(const LayoutRequest& request, SplitMode split) {
+std::string base_name(const LayoutRequest& request, SplitMode split) {
   const std::size_t stages = request.stages.size();
   switch (split) {
     case SplitMode::kNone:
@@ -219,14 +209,28 @@ std::string name_plan(const LayoutRequest& request, SplitMode split) {
   return fmt::format("{} stages x tensor {}", stages, sizes);
 }
 
+std::string name_plan(const LayoutRequest& request, const Plan& plan) {
+  const bool grouped = plan.split == SplitMode::kTensor || plan.split == SplitMode::kHybrid;
+  return base_name(request, plan.split) +
+         (plan.split_by_expert && grouped ? ", whole experts" : "");
+}
+
 }  // namespace
+
+std::int64_t ffn_granule_of(const ModelSpec& spec) {
+  std::int64_t granule = 1;
+  for (const TensorSpec& tensor : spec.tensors) {
+    if (tensor.role != TensorRole::kDown && tensor.role != TensorRole::kExpertDown) continue;
+    granule = std::max<std::int64_t>(granule, traits_of(tensor.type).block_elements);
+  }
+  return granule;
+}
 
 Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
   TANDEM_TRY_STATUS(check_request(spec, request));
   TANDEM_TRY(const auto layers, cut_layers(spec, request));
   Plan plan;
   plan.split = split_of(request);
-  plan.name = name_plan(request, plan.split);
   plan.kv.type = request.kv_type;
   plan.kv.block_tokens = request.kv_block_tokens;
   plan.kv.num_blocks = static_cast<std::int32_t>(
@@ -238,6 +242,7 @@ Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
   plan.max_output_rows = output_rows_of(request);
   plan.context_tokens = request.context_tokens;
   plan.split_by_expert = request.split_by_expert && spec.feed_forward.num_experts > 0;
+  plan.name = name_plan(request, plan);
   for (std::size_t i = 0; i < request.stages.size(); ++i) {
     StagePlan stage;
     stage.first_layer = static_cast<std::int32_t>(layers[i].begin);

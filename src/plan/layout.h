@@ -36,6 +36,10 @@ struct LayoutRequest {
 // largest remainder; ties to the lower index. Intervals may be empty.
 std::vector<Interval> apportion(std::int64_t total, const std::vector<double>& shares);
 
+// Where the feed-forward's width may be cut: the largest quantisation block of the matrices whose
+// columns go with it.
+std::int64_t ffn_granule_of(const ModelSpec& spec);
+
 // Turns the decisions into a Plan: who holds which heads, widths, experts and rows, with bytes.
 // Attention is cut at whole groups of query heads that share a KV head, or, with more devices than
 // KV heads, at query heads, replicating KV heads. The feed-forward is cut at whole quantisation

@@ -63,8 +63,9 @@ Result<const LinkSpec*> find_link_spec(std::string_view name) {
 const LinkSpec& pcie_link(int generation, int width) {
   const int known_generation = std::clamp(generation, 2, 5);
   int known_width = 1;
-  for (const int candidate : {4, 8, 16}) {
-    if (width >= candidate) known_width = candidate;
+  for (const int candidate : {2, 4, 8, 16}) {
+    const bool known = candidate != 2 || known_generation > 2;
+    if (width >= candidate && known) known_width = candidate;
   }
   return spec_named(fmt::format("pcie{}x{}", known_generation, known_width));
 }

@@ -115,6 +115,15 @@ Status add_links(Machine& machine, const std::vector<const GpuModel*>& models,
     TANDEM_TRY(spec, find_link_spec(name));
   }
   const bool nvlink = name.starts_with("nvlink") || name == "xgmi";
+  for (const GpuModel* model : models) {
+    const bool has_it = name == "xgmi"
+                            ? model->vendor == "AMD"
+                            : model->vendor == "NVIDIA" && model->nvlink_gbps.has_value();
+    if (nvlink && !has_it) {
+      return invalid_argument("a link that this card does not have", "a pcie link",
+                              model->name + " with " + name);
+    }
+  }
   for (std::size_t a = 0; a < models.size(); ++a) {
     for (std::size_t b = a + 1; b < models.size(); ++b) {
       Link link{machine.devices[a].id, machine.devices[b].id, LinkKind::kPcieHost, {}, {}, {}};

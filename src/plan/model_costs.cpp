@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/rank_shard.h"
+#include "plan/layout.h"
 
 namespace tandem {
 namespace {
@@ -13,18 +14,25 @@ bool is_expert(TensorRole role) {
          role == TensorRole::kExpertDown;
 }
 
+bool is_attention(TensorRole role) {
+  return role == TensorRole::kQuery || role == TensorRole::kKey || role == TensorRole::kValue ||
+         role == TensorRole::kQueryKeyValue || role == TensorRole::kAttentionOutput;
+}
+
 void add_tensor(RangeCosts& costs, const TensorSpec& tensor) {
   const double bytes = static_cast<double>(tensor.size_bytes());
   const double weights = static_cast<double>(tensor.num_experts) *
                          static_cast<double>(tensor.rows) * static_cast<double>(tensor.columns);
   (is_expert(tensor.role) ? costs.expert_bytes : costs.bytes) += bytes;
   (is_expert(tensor.role) ? costs.expert_weights : costs.weights) += weights;
+  if (is_attention(tensor.role)) costs.attention_bytes += bytes;
 }
 
 template <typename Op>
 RangeCosts combine(const RangeCosts& a, const RangeCosts& b, Op op) {
   return {op(a.bytes, b.bytes),
           op(a.weights, b.weights),
+          op(a.attention_bytes, b.attention_bytes),
           op(a.expert_bytes, b.expert_bytes),
           op(a.expert_weights, b.expert_weights),
           op(a.kv_bytes_full, b.kv_bytes_full),
@@ -42,15 +50,23 @@ ModelCosts::ModelCosts(const ModelSpec& spec, ElementType kv_type)
   width_ = static_cast<double>(ffn.width) * std::max(1, ffn.num_experts_used);
   head_width_ = static_cast<double>(attention.num_q_heads) * attention.head_dim;
   window_ = attention.window;
+  num_q_heads_ = attention.num_q_heads;
+  vocabulary_ = spec.vocabulary_size;
+  num_experts_ = ffn.num_experts;
+  num_experts_used_ = ffn.num_experts_used;
+  ffn_width_ = ffn.width;
+  ffn_granule_ = ffn_granule_of(spec);
   if (ffn.num_experts > 0) {
     expert_share_ = static_cast<double>(ffn.num_experts_used) / ffn.num_experts;
   }
   std::vector<RangeCosts> layers(static_cast<std::size_t>(num_layers_));
   double quantised_bytes = 0;
+  double bf16_bytes = 0;
   for (const TensorSpec& tensor : spec.tensors) {
     if (traits_of(tensor.type).is_quantised) {
       quantised_bytes += static_cast<double>(tensor.size_bytes());
     }
+    if (tensor.type == ElementType::kBF16) bf16_bytes += static_cast<double>(tensor.size_bytes());
     if (tensor.layer >= 0 && tensor.layer < num_layers_) {
       add_tensor(layers[static_cast<std::size_t>(tensor.layer)], tensor);
     } else if (tensor.role == TensorRole::kOutput || tensor.role == TensorRole::kOutputNorm ||
@@ -59,9 +75,13 @@ ModelCosts::ModelCosts(const ModelSpec& spec, ElementType kv_type)
     }
   }
   quantised_ = quantised_bytes > 0.5 * static_cast<double>(spec.weight_bytes());
-  const double kv_bytes =
-      2.0 * attention.num_kv_heads *
-      static_cast<double>(bytes_of(kv_type, attention.head_dim).value_or(attention.head_dim * 2));
+  bf16_ = bf16_bytes > 0.5 * static_cast<double>(spec.weight_bytes());
+  const auto bytes_of_dims = [kv_type](std::int64_t dims) {
+    return static_cast<double>(bytes_of(kv_type, dims).value_or(dims * 2));
+  };
+  const double kv_bytes = attention.latent_dim > 0
+                              ? bytes_of_dims(attention.latent_dim)
+                              : 2.0 * attention.num_kv_heads * bytes_of_dims(attention.head_dim);
   prefix_.resize(layers.size() + 1);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const bool windowed = spec.window_of(static_cast<std::int32_t>(i)) > 0;

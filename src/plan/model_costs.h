@@ -9,9 +9,10 @@ namespace tandem {
 
 // What a range of layers costs, summed. Bytes are those of the weights as stored.
 struct RangeCosts {
-  double bytes = 0;         // read for every token: attention, dense feed-forward, router
-  double weights = 0;       // their number
-  double expert_bytes = 0;  // of all experts
+  double bytes = 0;            // read for every token: attention, dense feed-forward, router
+  double weights = 0;          // their number
+  double attention_bytes = 0;  // of `bytes`
+  double expert_bytes = 0;     // of all experts
   double expert_weights = 0;
   double kv_bytes_full = 0;      // per position, of layers that see everything
   double kv_bytes_windowed = 0;  // per position, of layers with a window
@@ -40,7 +41,17 @@ class ModelCosts {
   double head_width() const { return head_width_; }  // query heads x head size
   double window() const { return window_; }
   bool quantised() const { return quantised_; }
+  bool bf16() const { return bf16_; }  // most weights are bfloat16
   bool has_experts() const { return expert_share_ > 0; }
+  double output_bytes() const { return output_.bytes; }
+  // What divisions round to: numbers of query heads, vocabulary rows and experts, the
+  // feed-forward's width (of one expert where there are experts) and the blocks that it is cut at.
+  std::int64_t num_q_heads() const { return num_q_heads_; }
+  std::int64_t vocabulary() const { return vocabulary_; }
+  std::int64_t num_experts() const { return num_experts_; }
+  std::int64_t num_experts_used() const { return num_experts_used_; }
+  std::int64_t ffn_width() const { return ffn_width_; }
+  std::int64_t ffn_granule() const { return ffn_granule_; }
   // Layers without a cache that grows (window of one token: linear attention).
   bool has_linear_layers() const { return window_ == 1; }
 
@@ -53,7 +64,14 @@ class ModelCosts {
   double head_width_ = 0;
   double window_ = 0;
   double expert_share_ = 0;
+  std::int64_t num_q_heads_ = 0;
+  std::int64_t vocabulary_ = 0;
+  std::int64_t num_experts_ = 0;
+  std::int64_t num_experts_used_ = 0;
+  std::int64_t ffn_width_ = 0;
+  std::int64_t ffn_granule_ = 1;
   bool quantised_ = false;
+  bool bf16_ = false;
 };
 
 }  // namespace tandem

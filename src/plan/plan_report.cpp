@@ -135,6 +135,7 @@ std::string plan_report_text(const PlanReport& report) {
   }
   for (const std::string& assumption : report.assumptions) out += "\nassumed: " + assumption;
   if (!report.assumptions.empty()) out += "\n";
+  for (const std::string& source : report.sources) out += "\n" + source + "\n";
   return out;
 }
 

@@ -20,6 +20,7 @@ struct PlanReport {
   std::vector<std::string> would_fit;
   std::optional<Plan> offload;  // where nothing fits: with layers on the processor
   std::vector<std::string> assumptions;
+  std::vector<std::string> sources;  // where the machine's figures come from
 };
 
 // For people: the recommended plan with memory bars, the others in a table, where the ideal time
@@ -39,8 +40,5 @@ std::vector<LossLine> loss_lines(const ScalingReport& scaling);
 
 // "2x RTX 3090 + RTX 4090 + host".
 std::string describe_machine(const Machine& machine);
-
-// Text for an HTML page.
-std::string html_escaped(const std::string& text);
 
 }  // namespace tandem

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <tuple>
 
 #include "base/units.h"
 #include "plan/candidates.h"
@@ -150,8 +151,13 @@ class Search {
     return room;
   }
 
+  ExpertSplit expert_split() const {
+    if (request_.plan.split_by_expert) return ExpertSplit::kByExpert;
+    return bench_.engine->splits_by_expert ? ExpertSplit::kEither : ExpertSplit::kByWidth;
+  }
+
   void consider(const Grouping& grouping) {
-    for (Sketch& sketch : sketches_of(costs_, bench_, speeds_, memory_, grouping)) {
+    for (Sketch& sketch : sketches_of(costs_, bench_, speeds_, memory_, grouping, expert_split())) {
       Candidate candidate;
       candidate.fits = fits_roughly(costs_, memory_, sketch);
       candidate.value = value_of(sketch);
@@ -201,6 +207,7 @@ class Search {
 
   Result<Plan> plan_of(const Sketch& sketch) const {
     LayoutRequest layout = layout_;
+    layout.split_by_expert = layout.split_by_expert || sketch.front().by_expert;
     for (const StageSketch& stage : sketch) {
       layout.stages.emplace_back();
       layout.layers_per_stage.push_back(stage.num_layers);
@@ -244,19 +251,22 @@ class Search {
   Result<SearchResult> finish() const {
     SearchResult result;
     result.num_candidates = candidates_.size();
-    std::map<std::pair<int, std::size_t>, int> taken;
+    std::map<std::tuple<int, std::size_t, bool>, int> taken;
     std::vector<double> values;
     for (const Candidate& candidate : candidates_) {
       if (result.plans.size() >= request_.max_plans) break;
       std::size_t ranks = 0;
       for (const StageSketch& stage : candidate.sketch) ranks += stage.devices.size();
-      int& count = taken[{static_cast<int>(mode_of(candidate.sketch)), ranks}];
+      int& count = taken[{static_cast<int>(mode_of(candidate.sketch)), ranks,
+                          candidate.sketch.front().by_expert}];
       if (++count > 2) continue;
       TANDEM_TRY(Plan plan, plan_of(candidate.sketch));
       // A second division of one kind is there in case rounding keeps the first from fitting.
       if (count == 2 && (!plan.fits || taken_fits(result, plan))) continue;
+      // What whole heads, blocks and experts come to may be slower than the sketch.
+      TANDEM_TRY(const Sketch exact, sketch_of(plan, bench_, costs_));
+      values.push_back(value_of(exact));
       result.plans.push_back(std::move(plan));
-      values.push_back(candidate.value);
     }
     std::vector<std::size_t> order(result.plans.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -272,7 +282,8 @@ class Search {
 
   static bool taken_fits(const SearchResult& result, const Plan& plan) {
     return std::any_of(result.plans.begin(), result.plans.end(), [&](const Plan& other) {
-      return other.split == plan.split && other.num_ranks() == plan.num_ranks() && other.fits;
+      return other.split == plan.split && other.num_ranks() == plan.num_ranks() &&
+             other.split_by_expert == plan.split_by_expert && other.fits;
     });
   }
 

@@ -41,9 +41,9 @@ double division_charge(std::size_t num_ranks, bool hybrid);
 // Searches the divisions of the model over the machine:
 //   subsets of its devices: all for up to 4, else the k fastest and the k largest for every k;
 //   consecutive groups as stages: all for up to 5 devices, else groups of g, for every g;
-//   shares in a group: equal, by speed, limited by memory;
-//   layers of the stages: by speed or filling the fastest first, then moved one by one while the
-//   objective falls.
+//   shares in a group: equal, by speed, limited by memory; of experts, a part of each or whole
+//   ones; layers of the stages: by speed or filling the fastest first, then moved one by one while
+//   the objective falls.
 // Equal machines, requests and models give equal results. kInvalidArgument for requests that
 // contradict themselves. Plans that do not fit say why; none fitting is not an error here.
 Result<SearchResult> search_plans(const ModelSpec& spec, const Machine& machine,

@@ -158,8 +158,10 @@ double brute_force(const ModelSpec& spec, const Machine& on, const SearchRequest
         layout.stages.back().push_back({device.id, stage.shares[i], usable_bytes(device)});
       }
     }
-    if (!lay_out(spec, layout)->fits) return;
-    const TimeEstimate time = estimate_time(costs, sketch, bench, request.workload);
+    const auto plan = lay_out(spec, layout);
+    if (!plan->fits) return;
+    const Sketch exact = *sketch_of(*plan, bench, costs);
+    const TimeEstimate time = estimate_time(costs, exact, bench, request.workload);
     std::size_t ranks = 0;
     for (const StageSketch& stage : sketch) ranks += stage.devices.size();
     const bool hybrid = sketch.size() > 1 && ranks > sketch.size();
@@ -227,11 +229,52 @@ TEST(Search, NoWorseThanBruteForce) {
         continue;
       }
       ASSERT_TRUE(result.plans.front().fits) << gpus << " " << memory;
-      // Sharing by whole heads and blocks moves the exact plan's time a little.
       EXPECT_LE(value_of(result.plans.front(), request.workload), brute * 1.0001)
           << gpus << " " << memory << " " << result.plans.front().name;
     }
   }
+}
+
+// 768 columns of an expert are three blocks of 256: four devices get 1, 1, 1 and 0 of them. Whole
+// experts share evenly when many tokens pick; a single token's picks may fall on one device.
+TEST(Search, ChoosesHowExpertsAreSplit) {
+  const auto model = plannable_model("qwen3-30b-a3b", "q4_k_m");
+  const auto best_of = [&](std::int32_t sequences, bool by_expert) {
+    SearchRequest request;
+    request.plan.split = SplitMode::kTensor;
+    request.plan.group_size = 4;
+    request.workload.concurrency = request.plan.max_sequences = sequences;
+    request.objective = Objective::kThroughput;
+    const auto result =
+        must_search(model->spec, machine({"4x RTX 4090"}, "", false), request, "tandem");
+    for (const Plan& plan : result.plans) {
+      if (plan.split_by_expert == by_expert) return plan.predicted->decode_tokens_per_s;
+    }
+    return 0.0;
+  };
+  ASSERT_GT(best_of(1, true), 0);
+  EXPECT_GT(best_of(1, false), best_of(1, true));
+  EXPECT_GT(best_of(64, true), best_of(64, false));
+}
+
+TEST(Search, SplitsByExpertOnlyForEnginesThatCan) {
+  const auto model = plannable_model("qwen3-30b-a3b", "q4_k_m");
+  SearchRequest request;
+  request.workload.concurrency = request.plan.max_sequences = 64;
+  for (const Plan& plan : must_search(model->spec, machine({"4x RTX 4090"}), request).plans) {
+    EXPECT_FALSE(plan.split_by_expert) << plan.name;
+  }
+}
+
+// Of four equal devices and one pick each has a quarter of the work on average, and one of them
+// all.
+TEST(Search, TheBusiestDeviceOfFewPicks) {
+  const auto model = plannable_model("qwen3-30b-a3b", "q4_k_m");
+  const ModelCosts costs(model->spec, ElementType::kF16);
+  EXPECT_DOUBLE_EQ(busiest_expert_share(costs, 1, 1), 1);
+  // Eight picks on two devices: the larger part of a fair coin thrown eight times is 5.09 of them.
+  EXPECT_NEAR(busiest_expert_share(costs, 2, 1) * 4, 5.09, 0.1);
+  EXPECT_NEAR(busiest_expert_share(costs, 4, 4096), 1, 0.02);
 }
 
 TEST(Search, RefusesWhatCannotBe) {

@@ -33,17 +33,43 @@ Wire slowest_wire(const Bench& bench, const std::vector<std::size_t>& devices) {
   return slowest;
 }
 
+// Operations a second of matrix products with such weights.
+double product_rate(const ModelCosts& model, const DeviceRates& device) {
+  if (!device.is_cpu || model.quantised()) return device.matrix_ops;
+  // Kernels multiply bfloat16 where the processor has it; float16 is widened to float32.
+  return model.bf16() && device.bf16_ops > 0 ? device.bf16_ops : device.scalar_ops;
+}
+
+// Bytes of weights a second: what the device reaches alone, at most what others leave of its bus.
+double read_rate(const DeviceRates& device) {
+  const double alone = device.backend->memory_efficiency * device.bandwidth_bytes;
+  return device.shared_bytes > 0 ? std::min(alone, device.shared_bytes) : alone;
+}
+
+// The wire as a reduction's steps see it: kernels write and poll, and start no copies.
+Wire reduction_wire(const Bench& bench, const std::vector<std::size_t>& devices) {
+  Wire wire = slowest_wire(bench, devices);
+  const bool on_gpu = !bench.devices[devices.front()].is_cpu;
+  if (on_gpu) wire.latency_us *= bench.engine->reduce_step_share;
+  return wire;
+}
+
 // Seconds to hand `bytes` from one stage's first device to the next stage's.
 double hop_s(const Bench& bench, const StageSketch& from, const StageSketch& to, double bytes) {
   const Wire& wire = bench.wires[from.devices.front()][to.devices.front()];
-  return bench.engine->stage_hop_us * 1e-6 + wire.latency_us * 1e-6 +
+  const BackendProfile& sender = *bench.devices[from.devices.front()].backend;
+  return (sender.stage_hop_us.value_or(bench.engine->stage_hop_us) + wire.latency_us) * 1e-6 +
          bytes / (wire.bandwidth_gbps * 1e9);
 }
 
 // Under a power limit the clock falls so that the draw meets it; a device that works a part of the
-// time is hardly limited. Decode draws `decode_power_share` of the board's power.
+// time is hardly limited. Decode draws `decode_power_share` of the board's power on Ampere, and of
+// others as much less as their operations need less energy: an RTX 4090 decodes at 58 % of its
+// power almost as fast as at 100 %, an RTX 3090 does not.
 double power_slowdown(const DeviceRates& device, const EngineProfile& engine, double duty) {
-  const double needed = engine.decode_power_share * device.default_power_w * duty;
+  static const double ampere_pj = energy_pj("ampere");
+  const double energy = device.energy_pj > 0 && ampere_pj > 0 ? device.energy_pj / ampere_pj : 1.0;
+  const double needed = engine.decode_power_share * energy * device.default_power_w * duty;
   if (device.power_w >= device.default_power_w || needed <= device.power_w) return 1.0;
   return needed / device.power_w;
 }
@@ -64,24 +90,40 @@ double prefill_work_s(const ModelCosts& model, const RangeCosts& costs, const De
   const double rows = std::max(1.0, tokens * model.expert_share());
   const double operations = dense + routed * (1 + kTileRows / rows);
   const double factor = model.quantised() ? backend.quantised_factor : 1.0;
-  const double rate = backend.matmul_efficiency * device.matrix_ops;
+  const double rate = backend.matmul_efficiency * product_rate(model, device);
   const double products = operations / (rate * factor);
   const double bytes = costs.bytes + costs.expert_bytes * touched;
-  const double reading = bytes / (backend.memory_efficiency * device.bandwidth_bytes);
+  const double reading = bytes / read_rate(device);
   const double power =
       device.energy_pj > 0 ? operations * device.energy_pj * 1e-12 / (device.power_w * factor) : 0;
   const double seen = std::max(1.0, context);
   const double windowed = costs.layers - costs.full_layers;
   const double pairs = tokens * (costs.full_layers * seen +
                                  windowed * std::min(seen, std::max(1.0, model.window())));
-  const double attention = 4 * pairs * model.head_width() * backend.attention_factor / rate;
+  const double attention_rate = backend.attention_efficiency > 0
+                                    ? backend.attention_efficiency * device.scalar_ops
+                                    : rate / backend.attention_factor;
+  const double attention = 4 * pairs * model.head_width() / attention_rate;
   const double heads = model.head_width() / 128;
   const double scores = pairs * heads * backend.score_passes / device.bandwidth_bytes;
   const double floats = costs.layers * tokens *
                         (model.hidden() * backend.activation_hidden +
                          (model.width() + model.head_width()) * backend.activation_width);
   const double traffic = 4 * floats / device.bandwidth_bytes;
-  return std::max(products, reading) + power + attention + scores + traffic;
+  const double both = device.is_cpu ? products + reading : std::max(products, reading);
+  return both + power + attention + scores + traffic;
+}
+
+// Seconds of the part `share` of the dense work of `costs` and `expert_share` of its experts'.
+template <typename Work>
+double part_s(const RangeCosts& costs, double share, double expert_share, const Work& work) {
+  if (costs.expert_weights <= 0 || share == expert_share) return share * work(costs);
+  RangeCosts dense = costs;
+  dense.expert_bytes = dense.expert_weights = 0;
+  RangeCosts experts;
+  experts.expert_bytes = costs.expert_bytes;
+  experts.expert_weights = costs.expert_weights;
+  return share * work(dense) + expert_share * work(experts);
 }
 
 struct StageStep {
@@ -101,7 +143,12 @@ class Estimator {
         sketch_(sketch),
         bench_(bench),
         engine_(*bench.engine),
-        workload_(workload) {}
+        workload_(workload),
+        first_(*bench.devices[sketch.front().devices.front()].backend) {
+    for (const StageSketch& stage : sketch) {
+      all_.insert(all_.end(), stage.devices.begin(), stage.devices.end());
+    }
+  }
 
   TimeEstimate estimate() const {
     TimeEstimate out;
@@ -115,29 +162,61 @@ class Estimator {
     return model_.range(stage.first_layer, stage.num_layers, &stage == &sketch_.back());
   }
 
+  // The device while all of `active` work: processors on one memory bus read it by turns, each in
+  // proportion to what it reads alone.
+  DeviceRates while_active(std::size_t index, const std::vector<std::size_t>& active) const {
+    DeviceRates device = bench_.devices[index];
+    if (!device.is_cpu || bench_.host_bandwidth_bytes <= 0) return device;
+    double together = 0;
+    for (const std::size_t other : active) {
+      if (bench_.devices[other].is_cpu) together += bench_.devices[other].bandwidth_bytes;
+    }
+    if (together <= bench_.host_bandwidth_bytes) return device;
+    const BackendProfile& backend = *device.backend;
+    const double efficiency =
+        backend.shared_efficiency > 0 ? backend.shared_efficiency : backend.memory_efficiency;
+    device.shared_bytes =
+        efficiency * bench_.host_bandwidth_bytes * device.bandwidth_bytes / together;
+    return device;
+  }
+
+  double expert_share(const StageSketch& stage, std::size_t index, double tokens) const {
+    const double share =
+        stage.expert_shares.empty() ? stage.shares[index] : stage.expert_shares[index];
+    return stage.by_expert ? share * busiest_expert_share(model_, stage.devices.size(), tokens)
+                           : share;
+  }
+
+  double all_reduce_us() const { return first_.all_reduce_us.value_or(engine_.all_reduce_us); }
+  double host_s() const { return first_.host_us.value_or(engine_.host_us) * 1e-6; }
+
   StageStep stage_step(const StageSketch& stage, double batch) const {
     const RangeCosts costs = costs_of(stage);
+    const bool all_at_work = workload_.concurrency > 1;
     const double context = workload_.mean_context();
     const double duty = 1.0 / static_cast<double>(sketch_.size());
     StageStep step;
     double rate = 0;
     double slowest = 0;
     for (std::size_t i = 0; i < stage.devices.size(); ++i) {
-      const DeviceRates& device = bench_.devices[stage.devices[i]];
-      const double work = decode_work_s(model_, costs, device, context, batch, engine_.kv_window) *
-                          power_slowdown(device, engine_, duty);
-      rate += 1 / work;
-      slowest = std::max(slowest, stage.shares[i] * work);
+      const DeviceRates device = while_active(stage.devices[i], all_at_work ? all_ : stage.devices);
+      const auto work = [&](const RangeCosts& part) {
+        return decode_work_s(model_, part, device, context, batch, engine_.kv_window) *
+               power_slowdown(device, engine_, duty);
+      };
+      rate += 1 / work(costs);
+      slowest =
+          std::max(slowest, part_s(costs, stage.shares[i], expert_share(stage, i, batch), work));
     }
     step.ideal = 1 / rate;
     step.imbalance = std::max(0.0, slowest - step.ideal);
     step.launch = costs.layers * launch_s(bench_.devices[stage.devices.front()]);
     if (stage.devices.size() > 1) {
-      const auto reduce = all_reduce_time(slowest_wire(bench_, stage.devices),
+      const auto reduce = all_reduce_time(reduction_wire(bench_, stage.devices),
                                           static_cast<int>(stage.devices.size()),
                                           batch * model_.hidden() * engine_.activation_bytes);
       // Two a layer: after attention and after the feed-forward (Shoeybi et al., "Megatron-LM").
-      step.reduce_latency = 2 * costs.layers * (reduce.latency_s + engine_.all_reduce_us * 1e-6);
+      step.reduce_latency = 2 * costs.layers * (reduce.latency_s + all_reduce_us() * 1e-6);
       step.reduce_bandwidth = 2 * costs.layers * reduce.bandwidth_s;
     }
     return step;
@@ -170,7 +249,7 @@ class Estimator {
       hops += hop_s(bench_, sketch_[i - 1], sketch_[i],
                     batch * model_.hidden() * engine_.activation_bytes);
     }
-    const double host = engine_.host_us * 1e-6;
+    const double host = host_s();
     const double pass = sum.total() + hops + host;
     out.decode_step_s = std::max(pass, groups * slowest + host);
     attribute(out, sum, hops, host, groups, batch * groups);
@@ -188,10 +267,13 @@ class Estimator {
     for (const StageSketch& stage : sketch_) {
       for (const std::size_t index : stage.devices) {
         const DeviceRates& device = bench_.devices[index];
-        const double work = decode_work_s(model_, whole, device, workload_.mean_context(), batch,
-                                          engine_.kv_window) *
-                            power_slowdown(device, engine_, 1.0);
-        rate += 1 / work;
+        const auto seconds = [&](const DeviceRates& rates) {
+          return decode_work_s(model_, whole, rates, workload_.mean_context(), batch,
+                               engine_.kv_window) *
+                 power_slowdown(rates, engine_, 1.0);
+        };
+        const double work = seconds(device);
+        rate += 1 / seconds(while_active(index, all_));
         if (best == 0 || work < best) {
           best = work;
           launch = whole.layers * launch_s(device);
@@ -229,7 +311,8 @@ class Estimator {
   double prefill_seconds() const {
     if (workload_.prompt_tokens <= 0) return 0;
     const double prompt = static_cast<double>(workload_.prompt_tokens);
-    const double tokens = std::min<double>(prompt, engine_.micro_batch_tokens);
+    const double tokens = std::min<double>(
+        prompt, sketch_.size() > 1 ? engine_.stage_micro_batch_tokens : engine_.micro_batch_tokens);
     const double batches = std::ceil(prompt / tokens);
     const double context = static_cast<double>(workload_.depth_tokens) + prompt / 2;
     double pass = 0;
@@ -255,20 +338,23 @@ class Estimator {
     double slowest = 0;
     double launch = 0;
     for (std::size_t i = 0; i < stage.devices.size(); ++i) {
-      const DeviceRates& device = bench_.devices[stage.devices[i]];
-      slowest = std::max(slowest,
-                         stage.shares[i] * prefill_work_s(model_, costs, device, tokens, context));
+      const DeviceRates device = while_active(stage.devices[i], all_);
+      const auto work = [&](const RangeCosts& part) {
+        return prefill_work_s(model_, part, device, tokens, context);
+      };
+      slowest =
+          std::max(slowest, part_s(costs, stage.shares[i], expert_share(stage, i, tokens), work));
       launch = std::max(launch, device.backend->prefill_layer_us * 1e-6 * costs.layers *
                                     layer_factor(model_, engine_));
     }
     double reduce = 0;
     if (stage.devices.size() > 1) {
       reduce = 2 * costs.layers *
-               (all_reduce_time(slowest_wire(bench_, stage.devices),
+               (all_reduce_time(reduction_wire(bench_, stage.devices),
                                 static_cast<int>(stage.devices.size()),
                                 tokens * model_.hidden() * engine_.activation_bytes)
                     .total_s() +
-                engine_.all_reduce_us * 1e-6);
+                all_reduce_us() * 1e-6);
     }
     return slowest + launch + reduce;
   }
@@ -278,6 +364,8 @@ class Estimator {
   const Bench& bench_;
   const EngineProfile& engine_;
   const Workload& workload_;
+  const BackendProfile& first_;
+  std::vector<std::size_t> all_;  // devices of all stages
 };
 
 // Watts while decoding: each device draws between idle and its limit by the share of the step that
@@ -312,13 +400,17 @@ double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const Dev
   const double unpack =
       weights * (model.quantised() ? backend.matvec_ops_quantised : backend.matvec_ops_half) /
       device.scalar_ops;
-  const double reading = bytes / (backend.memory_efficiency * device.bandwidth_bytes) + unpack;
-  const double products = 2 * used * (batch - 1) / (backend.matmul_efficiency * device.matrix_ops);
+  const double reading = bytes / read_rate(device) + unpack;
+  const double further = 2 * used * (batch - 1);
   const double window = windows || model.has_linear_layers() ? model.window() : context;
   const double kv_bytes =
       costs.kv_bytes_full * context + costs.kv_bytes_windowed * std::min(context, window);
-  const double kv = batch * kv_bytes / (backend.kv_efficiency * device.bandwidth_bytes);
-  return std::max(reading, products) + kv;
+  const double kv_rate = read_rate(device) * backend.kv_efficiency / backend.memory_efficiency;
+  const double kv = batch * kv_bytes / kv_rate;
+  if (backend.batch_efficiency > 0) {
+    return reading + further / (backend.batch_efficiency * product_rate(model, device)) + kv;
+  }
+  return std::max(reading, further / (backend.matmul_efficiency * device.matrix_ops)) + kv;
 }
 
 Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine) {
@@ -329,6 +421,7 @@ Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine) {
     bench.devices.push_back(rates);
     bench.ids.push_back(device.id);
   }
+  bench.host_bandwidth_bytes = machine.host.bandwidth_gbps.value_or(0) * 1e9;
   bench.wires.resize(machine.devices.size());
   for (std::size_t a = 0; a < machine.devices.size(); ++a) {
     for (std::size_t b = 0; b < machine.devices.size(); ++b) {
@@ -338,16 +431,42 @@ Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine) {
   return bench;
 }
 
-Result<Sketch> sketch_of(const Plan& plan, const Bench& bench) {
+double busiest_expert_share(const ModelCosts& model, std::size_t devices, double tokens) {
+  // Of 1, 2, ... standard normal variables; beyond, nearly linear in the logarithm.
+  constexpr double kExpectedMaximum[] = {0, 0.5642, 0.8463, 1.0294, 1.1630, 1.2672, 1.3522, 1.4236};
+  const double picks = tokens * static_cast<double>(model.num_experts_used());
+  if (devices < 2 || picks <= 0) return 1;
+  const double p = static_cast<double>(devices);
+  const double maximum =
+      devices <= 8 ? kExpectedMaximum[devices - 1] : 1.4236 + 0.30 * std::log2(p / 8);
+  const double all = p;  // never more than all of the picks
+  return std::min(all, 1 + maximum * std::sqrt(p / (p - 1)) * std::sqrt((p - 1) / picks));
+}
+
+Result<Sketch> sketch_of(const Plan& plan, const Bench& bench, const ModelCosts& model) {
   Sketch sketch;
   for (const StagePlan& stage : plan.stages) {
-    StageSketch out{stage.first_layer, stage.num_layers, {}, {}};
+    StageSketch out{stage.first_layer, stage.num_layers, {}, {}, {}, plan.split_by_expert};
+    const bool last = &stage == &plan.stages.back();
+    const RangeCosts costs = model.range(stage.first_layer, stage.num_layers, last);
+    const double output = last ? model.output_bytes() : 0;
+    const double dense = std::max(0.0, costs.bytes - costs.attention_bytes - output);
+    const auto part = [](const Interval& held, std::int64_t all) {
+      return all > 0 ? static_cast<double>(held.size()) / static_cast<double>(all) : 1.0;
+    };
     for (const RankPlan& rank : stage.ranks) {
       const auto found = std::find(bench.ids.begin(), bench.ids.end(), rank.device);
       if (found == bench.ids.end())
         return not_found("plan names a device that is not there", rank.device);
       out.devices.push_back(static_cast<std::size_t>(found - bench.ids.begin()));
-      out.shares.push_back(rank.share);
+      const RankShard& shard = rank.shard;
+      const double width = part(shard.ffn, model.ffn_width());
+      out.shares.push_back((costs.attention_bytes * part(shard.q_heads, model.num_q_heads()) +
+                            dense * width + output * part(shard.vocabulary, model.vocabulary())) /
+                           std::max(1.0, costs.bytes));
+      if (model.has_experts()) {
+        out.expert_shares.push_back(width * part(shard.experts, model.num_experts()));
+      }
     }
     sketch.push_back(std::move(out));
   }
@@ -360,7 +479,7 @@ TimeEstimate estimate_time(const ModelCosts& model, const Sketch& sketch, const 
 }
 
 Status predict(Plan& plan, const ModelCosts& model, const Bench& bench, const Workload& workload) {
-  TANDEM_TRY(const Sketch sketch, sketch_of(plan, bench));
+  TANDEM_TRY(const Sketch sketch, sketch_of(plan, bench, model));
   const TimeEstimate estimate = estimate_time(model, sketch, bench, workload);
   Prediction predicted;
   if (estimate.prefill_s > 0) {
@@ -368,8 +487,11 @@ Status predict(Plan& plan, const ModelCosts& model, const Bench& bench, const Wo
         static_cast<double>(workload.prompt_tokens) / estimate.prefill_s;
   }
   predicted.decode_tokens_per_s = estimate.decode_tokens_per_s(workload.concurrency);
-  predicted.low = predicted.decode_tokens_per_s * bench.engine->typical_low;
-  predicted.high = predicted.decode_tokens_per_s * bench.engine->typical_high;
+  const BackendProfile& backend = *bench.devices[sketch.front().devices.front()].backend;
+  predicted.low =
+      predicted.decode_tokens_per_s * backend.typical_low.value_or(bench.engine->typical_low);
+  predicted.high =
+      predicted.decode_tokens_per_s * backend.typical_high.value_or(bench.engine->typical_high);
   plan.predicted = predicted;
   ScalingReport scaling;
   scaling.num_devices = plan.num_ranks();

@@ -30,6 +30,7 @@ struct Bench {
   std::vector<std::string> ids;
   std::vector<std::vector<Wire>> wires;  // [device][device]
   const EngineProfile* engine = nullptr;
+  double host_bandwidth_bytes = 0;  // that all CPU devices together read a second; 0: their sum
 };
 Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine);
 
@@ -37,13 +38,24 @@ Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine);
 struct StageSketch {
   std::int32_t first_layer = 0;
   std::int32_t num_layers = 0;
-  std::vector<std::size_t> devices;  // indices into Bench::devices
-  std::vector<double> shares;        // of the stage's work; sum 1
+  std::vector<std::size_t> devices;        // indices into Bench::devices
+  std::vector<double> shares;              // of the stage's work; sum 1 but for work done twice
+  std::vector<double> expert_shares = {};  // of the experts' work; empty: as `shares`
+  bool by_expert = false;  // whole experts: which ones a token picks loads the devices unevenly
 };
 using Sketch = std::vector<StageSketch>;
 
-// The sketch that a plan amounts to; kNotFound for a device that the bench lacks.
-Result<Sketch> sketch_of(const Plan& plan, const Bench& bench);
+// The sketch that a plan amounts to, with the shares that its whole heads, blocks and experts come
+// to; kNotFound for a device that the bench lacks.
+Result<Sketch> sketch_of(const Plan& plan, const Bench& bench, const ModelCosts& model);
+
+// How much more than its part the busiest of `devices` has to do, when each of `tokens` picks
+// num_experts_used() of the experts at random and they lie on the devices in equal parts. A device
+// gets tokens x k / P picks, give or take sqrt(tokens x k x 1/P x (1 - 1/P)); the largest of P such
+// sums exceeds the mean by that times the expected maximum of P normal variables, and
+// sqrt(P / (P - 1)) because the sums are bound to one total (David and Nagaraja, "Order
+// Statistics", 2003).
+double busiest_expert_share(const ModelCosts& model, std::size_t devices, double tokens);
 
 // Times of one division. `losses` are seconds beyond the ideal per decode step and add up with
 // ideal_step_s to decode_step_s.
@@ -63,7 +75,8 @@ struct TimeEstimate {
 //   + further sequences' products / matrix rate + keys and values / (efficiency x bandwidth).
 // The sum, not the maximum, of memory and operations: a matrix-vector kernel reaches the printed
 // bandwidth only where arithmetic is plentiful (fitted: docs/planning.md). The maximum is taken
-// between reading and matrix products, which overlap (Williams et al., "Roofline", CACM 2009).
+// between reading and matrix products, which overlap (Williams et al., "Roofline", CACM 2009); on a
+// processor that unpacks and multiplies with the same cores, they add up.
 double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
                      double context, double batch, bool windows);
 

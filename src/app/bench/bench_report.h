@@ -35,6 +35,7 @@ struct BenchRow {
   std::string plan;
   std::int32_t num_devices = 1;
   std::vector<std::string> devices;
+  Plan layout;  // as it was executed
   std::int32_t concurrency = 1;
   BenchPhase prefill;
   BenchPhase decode;

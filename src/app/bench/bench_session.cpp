@@ -15,6 +15,7 @@
 #include "app/session.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "plan/calibration.h"
 
 namespace tandem {
 namespace {
@@ -267,6 +268,14 @@ Result<BenchPhase> BenchSession::phase_of(const Setup& setup, std::size_t index)
 }
 
 Status BenchSession::make_rows() {
+  const Machine machine = measured_machine(report_);
+  const auto calibration = user_calibration();
+  TANDEM_TRY(const EngineProfile* defaults, find_engine("tandem"));
+  const bool is_of_here = calibration && calibration->machine.host.cpu == machine.host.cpu;
+  const EngineProfile& engine = is_of_here ? calibration->engine : *defaults;
+  if (is_of_here) {
+    report_.notes.push_back("predicted with the constants of " + calibration->path);
+  }
   for (std::size_t c = 0; c < options_.concurrency.size(); ++c) {
     for (const Setup& setup : setups_) {
       BenchRow row;
@@ -276,7 +285,9 @@ Status BenchSession::make_rows() {
       row.concurrency = options_.concurrency[c];
       TANDEM_TRY(row.prefill, phase_of(setup, 0));
       TANDEM_TRY(row.decode, phase_of(setup, c + 1));
-      const auto predicted = predict_rates(model_.spec, setup.plan, report_, row.concurrency);
+      row.layout = setup.plan;
+      const auto predicted =
+          predict_rates(model_.spec, setup.plan, report_, machine, engine, row.concurrency);
       if (predicted.ok()) {
         row.prefill.predicted_tokens_per_s = predicted->prefill_tokens_per_s;
         row.decode.predicted_tokens_per_s = predicted->decode_tokens_per_s;

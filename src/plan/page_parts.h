@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/plan.h"
+
+namespace tandem {
+
+// Pieces of the pages that `plan` and `compare` write: no script, no outside parts, for screens
+// light and dark and for paper. Text from outside is escaped here.
+
+std::string html_escaped(const std::string& text);
+
+// From the doctype to the opened body.
+std::string page_head(const std::string& title);
+std::string page_end();
+
+// A bar for each device: weights, cache and compute buffers of what it may hold; what does not fit
+// is marked beyond the bar's end. With the key to the colours.
+std::string memory_bars(const Plan& plan);
+
+// A bar of efficiency and losses, which sum to 1, and the table of causes.
+std::string loss_stack(const ScalingReport& scaling);
+
+struct ScatterPoint {
+  double x = 0;
+  double y = 0;
+  double y_low = 0;
+  double y_high = 0;
+  std::string label;
+  bool fits = true;
+};
+
+// Points with their range, both axes from zero on.
+std::string scatter(const std::vector<ScatterPoint>& points, const std::string& x_title,
+                    const std::string& y_title);
+
+}  // namespace tandem
