@@ -1,0 +1,304 @@
+#include "fleet/fleet_core.h"
+
+#include <thread>
+
+#include "fleet/fleet_fixture_for_test.h"
+
+namespace tandem {
+namespace {
+
+class FleetCoreTest : public FleetFixture {};
+
+TEST_F(FleetCoreTest, RoutesEachRequestToItsModel) {
+  start(model("a", "aliases = [\"alpha\"]") + model("b"));
+  for (const char* name : {"a", "b"}) {
+    const TestResponse answer = ask(name);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], name);
+  }
+  EXPECT_EQ(nlohmann::json::parse(ask("alpha").body)["mark"], "a");
+  const TestResponse by_query = post(R"({"prompt":"p"})", "/v1/completions?model=b");
+  EXPECT_EQ(nlohmann::json::parse(by_query.body)["mark"], "b");
+  EXPECT_EQ(post(R"({"model":"a","prompt":"p"})", "/v1/completions?model=b").status, 400);
+  EXPECT_EQ(post(R"({"prompt":"p"})").status, 400);
+  EXPECT_EQ(post("{").status, 400);
+}
+
+TEST_F(FleetCoreTest, AModelMayHaveAPortOfItsOwn) {
+  const std::uint16_t own = *free_port();
+  start(model("a", fmt::format("listen = \"127.0.0.1:{}\"", own)) + model("b"));
+  const TestResponse answer =
+      fetch(own, "POST", "/v1/completions", R"({"model":"gpt-4"})", "X-Api-Key: user-key\r\n");
+  EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], "a") << answer.body;
+}
+
+TEST_F(FleetCoreTest, ALargeBodyIsRoutedToo) {
+  start(model("a"));
+  const std::string prompt(1 << 20, 'x');
+  const TestResponse answer = post(R"({"prompt":")" + prompt + R"(","model":"a"})");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(answer.body)["prompt"], prompt);
+}
+
+TEST_F(FleetCoreTest, ARequestsTimeCoversItsWaiting) {
+  start(model("a", "load = \"on-demand\"", "slow"));
+  const TestResponse answer = fetch(port(), "POST", "/v1/completions", R"({"model":"a"})",
+                                    "X-Api-Key: user-key\r\nX-Request-Timeout: 0.1\r\n");
+  EXPECT_EQ(answer.status, 503) << answer.body;
+  EXPECT_NE(answer.body.find("queue_timeout"), std::string::npos);
+}
+
+TEST_F(FleetCoreTest, AModelIsANameAndNeverAPath) {
+  start(model("a") + model("hidden"));
+  for (const char* name : {"../../etc/passwd", "/etc/passwd", "a.gguf", "", "hidden"}) {
+    EXPECT_EQ(ask(name).status, 404) << name;
+  }
+  EXPECT_EQ(post(R"({"model":"/etc/passwd"})", "/models/load", "boss-key").status, 404);
+}
+
+TEST_F(FleetCoreTest, LoadAndUnloadAreForThoseWhoMay) {
+  start(model("a", "load = \"on-demand\""));
+  const std::string body = R"({"model":"a"})";
+  EXPECT_EQ(post(body, "/models/load", "").status, 401);
+  EXPECT_EQ(post(body, "/models/load", "wrong").status, 401);
+  EXPECT_EQ(post(body, "/models/load", "user-key").status, 403);
+  EXPECT_EQ(post(body, "/models/unload", "user-key").status, 403);
+  EXPECT_EQ(get("/logs/stream?model=a", "user-key").status, 403);
+  EXPECT_EQ(state("a"), "unloaded");
+  EXPECT_EQ(post(body, "/models/load", "boss-key").status, 200);
+  EXPECT_EQ(state("a"), "ready");
+  EXPECT_EQ(post(body, "/models/unload", "boss-key").status, 200);
+  EXPECT_EQ(state("a"), "unloaded");
+}
+
+TEST_F(FleetCoreTest, LoadsOnDemandOnceForAllWhoWait) {
+  start(model("a", "load = \"on-demand\"", "slow"));
+  std::vector<std::thread> clients;
+  std::atomic<int> num_right = 0;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      if (ask("a").status == 200) ++num_right;
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(num_right, 8);
+  loop_.run([&] { EXPECT_EQ(core_->status().models[0].counters.loads, 1); });
+}
+
+TEST_F(FleetCoreTest, AWaitingClientThatLeavesCausesNoLoad) {
+  start(model("a") + model("b", "load = \"on-demand\"", "slow"), 1);
+  ASSERT_TRUE(becomes("a", "ready"));
+  const auto busy = open_stream("a");
+  {
+    TestClient client(port());
+    client.send(
+        "POST /v1/completions HTTP/1.1\r\nHost: "
+        "localhost\r\nX-Api-Key: user-key\r\n"
+        "Content-Length: 13\r\n\r\n{\"model\":\"b\"}");
+    ASSERT_TRUE(eventually([&] { return status("b")["waiting"] == 1; }));
+  }
+  EXPECT_TRUE(eventually([&] { return status("b")["waiting"] == 0; }, 1000));
+  busy->read_all();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(state("a"), "ready");
+  EXPECT_EQ(state("b"), "unloaded");
+}
+
+TEST_F(FleetCoreTest, EvictsAnIdleModelButNeverABusyOne) {
+  start(model("a") + model("b", "load = \"on-demand\""), 1);
+  ASSERT_TRUE(becomes("a", "ready"));
+  auto stream = open_stream("a", 50);
+  std::thread other([&] { EXPECT_EQ(ask("b").status, 200); });
+  ASSERT_TRUE(eventually([&] { return status("b")["waiting"] == 1; }));
+  EXPECT_EQ(state("a"), "ready");
+  EXPECT_TRUE(stream->read_all().find("[DONE]") != std::string::npos);
+  other.join();
+  EXPECT_EQ(state("b"), "ready");
+  EXPECT_TRUE(becomes("a", "unloaded"));
+  // And back, many times: every request is answered by the model that it names.
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = i % 2 == 0 ? "a" : "b";
+    const TestResponse answer = ask(name);
+    ASSERT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], name);
+  }
+}
+
+TEST_F(FleetCoreTest, WhatCanNeverFitIsRefusedAtOnce) {
+  start(model("a", "pinned = true") + model("b", "load = \"on-demand\""), 1);
+  ASSERT_TRUE(becomes("a", "ready"));
+  const TestResponse answer = ask("b");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_NE(answer.body.find("does_not_fit"), std::string::npos) << answer.body;
+  EXPECT_EQ(state("a"), "ready");
+}
+
+TEST_F(FleetCoreTest, AKilledWorkerComesBackAndOthersNeverNotice) {
+  start(model("a") + model("b"));
+  ASSERT_TRUE(becomes("a", "ready") && becomes("b", "ready"));
+  const auto other = open_stream("b", 100);
+  const auto stream = open_stream("a");
+  ::kill(pid("a"), SIGKILL);
+  const std::string rest = stream->read_all();
+  EXPECT_NE(rest.find("\"error\""), std::string::npos) << rest;
+  // A request that comes meanwhile waits and is answered.
+  EXPECT_EQ(ask("a").status, 200);
+  const std::string undisturbed = other->read_all();
+  EXPECT_NE(undisturbed.find("\"index\":99"), std::string::npos);
+  EXPECT_NE(undisturbed.find("[DONE]"), std::string::npos);
+  EXPECT_EQ(undisturbed.find("\"error\""), std::string::npos);
+}
+
+TEST_F(FleetCoreTest, AHungWorkerIsReplacedThoughItsHealthStaysGreen) {
+  start(model("a"));
+  ASSERT_TRUE(becomes("a", "ready"));
+  const pid_t first = pid("a");
+  ::kill(first, SIGUSR1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  // It is sent to the one that hangs, and tried again on its successor: nothing
+  // had come.
+  const TestResponse answer = ask("a");
+  EXPECT_EQ(answer.status, 200) << answer.body;
+  EXPECT_NE(pid("a"), first);
+}
+
+TEST_F(FleetCoreTest, ABrokenModelFailsWithItsReasonAndHarmsNobody) {
+  start(model("a") + model("b", "load = \"on-demand\"", "broken"));
+  const TestResponse answer = ask("b");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_NE(answer.body.find("exit code 1"), std::string::npos) << answer.body;
+  EXPECT_EQ(state("b"), "failed");
+  EXPECT_EQ(ask("a").status, 200);
+  // Until it is tried again, nobody waits for it.
+  EXPECT_EQ(ask("b").status, 503);
+}
+
+TEST_F(FleetCoreTest, ReplicasShareTheLoadAndFillInForEachOther) {
+  start(model("a", "replicas = 2"));
+  ASSERT_TRUE(eventually([&] {
+    const auto placement = status("a")["placement"];
+    return placement.size() == 2 && placement[0]["state"] == "ready" &&
+           placement[1]["state"] == "ready";
+  }));
+  const auto first = open_stream("a", 50);
+  const auto second = open_stream("a", 50);
+  const auto placement = status("a")["placement"];
+  EXPECT_EQ(placement[0]["running"], 1);
+  EXPECT_EQ(placement[1]["running"], 1);
+  ::kill(pid("a", 0), SIGKILL);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(ask("a").status, 200);
+}
+
+TEST_F(FleetCoreTest, AReloadChangesOnlyWhatChanged) {
+  start(model("a") + model("b") + model("c", "load = \"on-demand\""));
+  ASSERT_TRUE(becomes("a", "ready") && becomes("b", "ready"));
+  const pid_t a = pid("a");
+  const pid_t b = pid("b");
+  const auto stream = open_stream("b", 100);
+  set_file(model("a", "aliases = [\"alpha\"]\nmax_queued = 3") +
+           model("b", "arguments = [\"10\"]") + model("d"));
+  EXPECT_EQ(post("{}", "/fleet/reload", "user-key").status, 403);
+  EXPECT_EQ(post("{}", "/fleet/reload", "boss-key").status, 200);
+  EXPECT_EQ(ask("alpha").status, 200);
+  EXPECT_EQ(pid("a"), a);
+  // The stream ends in peace before its worker is replaced.
+  EXPECT_NE(stream->read_all().find("[DONE]"), std::string::npos);
+  EXPECT_TRUE(eventually([&] { return pid("b") != b && state("b") == "ready"; }));
+  EXPECT_EQ(ask("b").status, 200);
+  EXPECT_TRUE(becomes("d", "ready"));
+  EXPECT_EQ(ask("c").status, 404);
+
+  // What cannot be read changes nothing.
+  set_file({});
+  EXPECT_EQ(post("{}", "/fleet/reload", "boss-key").status, 400);
+  EXPECT_EQ(ask("alpha").status, 200);
+}
+
+TEST_F(FleetCoreTest, ShowsModelsMetricsHealthAndLogs) {
+  start(model("a") + model("hidden", "load = \"on-demand\""));
+  ASSERT_TRUE(becomes("a", "ready"));
+  const auto models = nlohmann::json::parse(get("/v1/models", "user-key").body);
+  ASSERT_EQ(models["data"].size(), 1u);
+  EXPECT_EQ(models["data"][0]["id"], "a");
+  EXPECT_EQ(models["data"][0]["status"], "ready");
+  EXPECT_EQ(models["data"][0]["placement"][0]["devices"][0]["device"], "cpu");
+  EXPECT_EQ(nlohmann::json::parse(get("/v1/models/a").body)["id"], "a");
+  EXPECT_EQ(get("/v1/models/hidden", "user-key").status, 404);
+  EXPECT_EQ(get("/health", "").body, R"({"status":"ok","models":2,"ready":1})");
+  ask("a");
+  const std::string metrics = get("/metrics").body;
+  EXPECT_NE(metrics.find("tandem:fleet_requests_total{model=\"a\",end=\"2xx\"} 1\n"),
+            std::string::npos);
+  EXPECT_NE(metrics.find("tandem:fleet_placed_bytes{model=\"a\",backend=\"a/"
+                         "0\",device=\"cpu\"} 1"),
+            std::string::npos);
+  EXPECT_EQ(get("/metrics", "").status, 401);
+  TestClient log(port());
+  log.send(
+      "GET /logs/stream?model=a HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: "
+      "boss-key\r\n\r\n");
+  EXPECT_NE(log.read_until("a/0: ready").find("a/0: ready"), std::string::npos);
+  EXPECT_EQ(get("/slots?model=hidden").status,
+            503);  // nobody is loaded for a look
+  EXPECT_EQ(state("hidden"), "unloaded");
+  EXPECT_EQ(get("/nothing").status, 404);
+  EXPECT_EQ(get("/models/load").status, 405);
+  EXPECT_NE(get("/", "").body.find("<html"), std::string::npos);
+}
+
+TEST_F(FleetCoreTest, AnUpstreamIsAModelToo) {
+  ScriptedUpstream upstream("elsewhere");
+  start(fmt::format("[[upstream]]\nname = \"other\"\nurl = \"http://127.0.0.1:{}\"\n"
+                    "health_path = \"/health\"\n[upstream.models]\nb = \"their-b\"\n",
+                    upstream.port()) +
+        model("a"));
+  const TestResponse answer = ask("b");
+  EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], "elsewhere") << answer.body;
+  EXPECT_NE(upstream.last_request().find(R"("model":"their-b")"), std::string::npos);
+  EXPECT_EQ(state("b"), "ready");
+}
+
+TEST_F(FleetCoreTest, ADeadUpstreamHoldsNobodyUp) {
+  std::uint16_t dead = *free_port();
+  ScriptedUpstream failing("failing");
+  failing.set_mode(ScriptedUpstream::Mode::kDieAtOnce);
+  start(fmt::format("[[upstream]]\nname = \"dead\"\nurl = \"http://127.0.0.1:{}\"\n"
+                    "models = [\"b\"]\n[[upstream]]\nname = \"failing\"\n"
+                    "url = \"http://127.0.0.1:{}\"\nhealth_path = \"/health\"\nmodels = [\"c\"]\n",
+                    dead, failing.port()) +
+        model("a"));
+  ASSERT_TRUE(becomes("a", "ready"));
+  EXPECT_TRUE(becomes("b", "failed"));
+  EXPECT_EQ(ask("b").status, 503);
+  // The other's health check is green; its breaker knows better, and answers at once.
+  for (int i = 0; i < 8; ++i) EXPECT_GE(ask("c").status, 502);
+  const int tried = failing.num_requests;
+  EXPECT_LT(tried, 8);
+  EXPECT_NE(ask("c").body.find("backend_failing"), std::string::npos);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // health checks change nothing
+  EXPECT_NE(ask("c").body.find("backend_failing"), std::string::npos);
+  EXPECT_EQ(failing.num_requests, tried);
+  EXPECT_EQ(ask("a").status, 200);
+}
+
+TEST_F(FleetCoreTest, DrainingLetsStreamsEndAndRefusesOthers) {
+  start(model("a"));
+  ASSERT_TRUE(becomes("a", "ready"));
+  const auto stream = open_stream("a", 50);
+  TestClient other(port());
+  std::promise<void> ended;
+  loop_.run([&] { core_->shut_down([&] { ended.set_value(); }); });
+  other.send(
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: "
+      "user-key\r\n"
+      "Content-Length: 13\r\n\r\n{\"model\":\"a\"}");
+  EXPECT_NE(other.read_until("draining").find("503"), std::string::npos);
+  EXPECT_NE(stream->read_all().find("[DONE]"), std::string::npos);
+  EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  EXPECT_EQ(pid("a"), 0);
+  loop_.run([&] { server_.reset(); });
+  loop_.run([&] { core_.reset(); });
+}
+
+}  // namespace
+}  // namespace tandem
