@@ -47,7 +47,7 @@ function requestBody(chat) {
   const messages = chat.messages.filter((message) => message.content !== "" || message.role === "user")
     .map(({ role, content }) => ({ role, content }));
   if (settings.system) messages.unshift({ role: "system", content: settings.system });
-  const body = { messages, stream: true, stream_options: { include_usage: true } };
+  const body = { model: chosenModel(), messages, stream: true, stream_options: { include_usage: true } };
   for (const name of ["temperature", "top_p", "top_k", "max_tokens"]) {
     if (settings[name] !== undefined && settings[name] !== "") body[name] = Number(settings[name]);
   }

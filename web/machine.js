@@ -122,7 +122,7 @@ function showMachine(state) {
 async function watchMachine() {
   if ($("machine").hidden || document.hidden) return;
   try {
-    const response = await fetch("machine", { headers: headers() });
+    const response = await fetch(`machine${isFleet ? `?model=${encodeURIComponent(chosenModel() ?? models[0].id)}` : ""}`, { headers: headers() });
     if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText);
     showMachine(await response.json());
   } catch (error) {

@@ -1,5 +1,5 @@
 // ---- wiring ----
-const kTabs = ["chat", "machine"];
+const kTabs = ["chat", "machine", "fleet"];
 function show(name) {
   for (const tab of kTabs) {
     $(tab).hidden = tab !== name;
@@ -8,12 +8,15 @@ function show(name) {
   }
   location.hash = name === "chat" ? "" : name;
   if (name === "machine") watchMachine();
+  if (name === "fleet") watchFleet();
 }
 for (const tab of kTabs) {
   $(`tab-${tab}`).addEventListener("click", () => show(tab));
   $(`tab-${tab}`).addEventListener("keydown", (event) => {
     if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
-    const other = kTabs[1 - kTabs.indexOf(tab)];
+    const there = kTabs.filter((name) => !$(`tab-${name}`).hidden);
+    const step = event.key === "ArrowRight" ? 1 : there.length - 1;
+    const other = there[(there.indexOf(tab) + step) % there.length];
     show(other);
     $(`tab-${other}`).focus();
   });
@@ -49,7 +52,7 @@ $("settings").addEventListener("close", () => {
 async function showModel() {
   try {
     const response = await fetch("v1/models", { headers: headers() });
-    $("model").textContent = (await response.json()).data?.[0]?.id ?? "";
+    showModels((await response.json()).data ?? []);
   } catch {
     $("model").textContent = "";
   }
@@ -57,4 +60,6 @@ async function showModel() {
 showList();
 showMessages();
 showModel();
+$("model-choice").addEventListener("change", () => localStorage.setItem("tandem.model", JSON.stringify($("model-choice").value)));
+lookForFleet();
 show(location.hash === "#machine" ? "machine" : "chat");

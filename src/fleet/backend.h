@@ -13,9 +13,8 @@
 
 namespace tandem {
 
-// Something that answers requests for a model: a replica of ours, or an
-// upstream. Shared by those who hold a place there: a reload may take it away
-// under them.
+// Something that answers requests for a model: a replica of ours, or an upstream. Shared by those
+// who hold a place there: a reload may take it away under them.
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -70,8 +69,8 @@ class Replica : public Backend {
   std::function<void()> on_idle_;
 };
 
-// A server elsewhere, looked at now and then; its state says whether it lives,
-// and nothing about how requests fare: that is for its breaker.
+// A server elsewhere, looked at now and then; its state says whether it lives, and nothing about
+// how requests fare: that is for its breaker.
 class Upstream : public Backend {
  public:
   // Errors: those of UpstreamClient. `on_change`: it came or went.

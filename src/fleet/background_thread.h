@@ -8,8 +8,7 @@
 
 namespace tandem {
 
-// One thread that does tasks in their order, for work that would hold a loop
-// up.
+// One thread that does tasks in their order, for work that would hold a loop up.
 class BackgroundThread {
  public:
   BackgroundThread() : thread_([this] { run(); }) {}

@@ -8,15 +8,13 @@
 
 namespace tandem {
 
-// Whether a backend is worth a try, told by how requests fared there, and by
-// nothing else: a health check that is green changes nothing here. Closed: all
-// may go. Open: none, for open_ms. Then half-open: one tries for all. Times are
-// milliseconds of a steady clock.
+// Whether a backend is worth a try, told by how requests fared there, and by nothing else: a health
+// check that is green changes nothing here. Closed: all may go. Open: none, for open_ms. Then
+// half-open: one tries for all. Times are milliseconds of a steady clock.
 class CircuitBreaker {
  public:
   bool allows(const BreakerPolicy& policy, std::int64_t now_ms) const;
-  // A request goes there. True: it is the one that tries, and must say how it
-  // fared.
+  // A request goes there. True: it is the one that tries, and must say how it fared.
   bool began(const BreakerPolicy& policy, std::int64_t now_ms);
   void succeeded(const BreakerPolicy& policy, std::int64_t now_ms);
   void failed(const BreakerPolicy& policy, std::int64_t now_ms);

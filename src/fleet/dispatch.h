@@ -35,8 +35,8 @@ enum class LeaseEnd : std::uint8_t {
   kCancelled,  // the client went
 };
 
-// A place at a backend (a worker or an upstream), held while a request is at
-// work there. Dropping it without finish() counts as kCancelled.
+// A place at a backend (a worker or an upstream), held while a request is at work there. Dropping
+// it without finish() counts as kCancelled.
 class Lease {
  public:
   virtual ~Lease() = default;
@@ -64,8 +64,7 @@ using Grant = std::variant<std::unique_ptr<Lease>, ApiError>;
 class Dispatcher {
  public:
   virtual ~Dispatcher() = default;
-  // Calls `granted` exactly once, maybe before this returns, unless the ticket
-  // is dropped before.
+  // Calls `granted` exactly once, maybe before this returns, unless the ticket is dropped before.
   virtual std::unique_ptr<Ticket> acquire(const Demand& demand,
                                           std::function<void(Grant grant)> granted) = 0;
 };

@@ -40,8 +40,7 @@ std::string identity_path(const std::string& config_path) {
                      folder != nullptr && *folder != '\0' ? folder : "/tmp", ::getuid(), hash);
 }
 
-// A file of this user's own, or -1: in /tmp somebody else may have put
-// something there.
+// A file of this user's own, or -1: in /tmp somebody else may have put something there.
 int open_identity(const std::string& path, int flags) {
   const int file = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600);
   struct stat facts {};
@@ -88,8 +87,7 @@ class RunningFleet {
       : core_(loop_, std::move(config), std::move(layout), std::move(folder),
               with_refresh(std::move(options))) {}
 
-  // Runs the loop on a thread of its own. It must be one that lives as long as
-  // the workers.
+  // Runs the loop on a thread of its own. It must be one that lives as long as the workers.
   Status start() {
     thread_ = std::thread([this] { loop_.run(); });
     return on_loop([this]() -> Status {
@@ -164,8 +162,7 @@ void run_until_signalled(RunningFleet& fleet, const sigset_t& signals) {
 }  // namespace
 
 Status run_fleet(const FleetRunOptions& options, ReadFleet read) {
-  // Before any thread is there: they all inherit it, and signals come to
-  // sigwait alone.
+  // Before any thread is there: they all inherit it, and signals come to sigwait alone.
   const sigset_t signals = fleet_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);

@@ -1,6 +1,5 @@
-// Kills, hangs, slow backends and reloads under load: every request gets one
-// whole answer of the model that it names, or an error that says so.
-// TANDEM_CHAOS_REQUESTS makes it longer.
+// Kills, hangs, slow backends and reloads under load: every request gets one whole answer of the
+// model that it names, or an error that says so. TANDEM_CHAOS_REQUESTS makes it longer.
 
 #include <algorithm>
 #include <cstdlib>
@@ -161,8 +160,7 @@ TEST_F(FleetChaosTest, NoRequestIsLostDoubledOrMisrouted) {
              tally_.refused.load(), tally_.broken.load());
   EXPECT_EQ(tally_.whole + tally_.refused + tally_.broken, num_requests());
   EXPECT_GT(tally_.whole, num_requests() / 2);
-  // Everything is as it was: nobody waits, nothing is left open, the models are
-  // there again.
+  // Everything is as it was: nobody waits, nothing is left open, the models are there again.
   for (const char* name : {"a", "b", "c", "d", "e"}) {
     EXPECT_TRUE(eventually([&] {
       const auto now = status(name);

@@ -11,8 +11,7 @@
 
 namespace tandem {
 
-// What the HTTP side may ask of the fleet. On the loop; callbacks come there
-// too, maybe at once.
+// What the HTTP side may ask of the fleet. On the loop; callbacks come there too, maybe at once.
 class FleetControl : public Dispatcher {
  public:
   virtual const FleetConfig& config() const = 0;

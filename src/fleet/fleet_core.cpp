@@ -225,8 +225,7 @@ void FleetCore::was_lost(const std::string& name, const std::string& why) {
   const Error error{ErrorCode::kBusy, "the model could not be loaded: " + why, name, {}, {}};
   for (const auto& done : std::exchange(model.on_loaded, {})) done(error);
   for (const auto& done : std::exchange(model.on_unloaded, {})) done({});
-  // Those that had been admitted and were waiting for a place: nobody comes to
-  // give them one.
+  // Those that had been admitted and were waiting for a place: nobody comes to give them one.
   for (const RequestId id : std::exchange(for_places_[name], {})) {
     if (!pending_.contains(id) || try_place(id, Choice::kAll)) continue;
     refuse(id, {503,

@@ -35,8 +35,7 @@ struct FleetLayout {
 // What requests are told once the fleet drains.
 ApiError draining_error();
 
-// Reads a configuration and places it; blocks. Called on a thread of its own by
-// reload().
+// Reads a configuration and places it; blocks. Called on a thread of its own by reload().
 using ReadFleet = std::function<Result<std::pair<FleetConfig, FleetLayout>>()>;
 
 struct FleetCoreOptions {
@@ -45,9 +44,9 @@ struct FleetCoreOptions {
   std::function<void()> on_reloaded;  // names, keys or ports may be others now
 };
 
-// The fleet without its HTTP side: models and their processes, who is in
-// memory, and each request's way to a place. Decisions are Residency's and
-// TrafficControl's; this carries them out. On the loop.
+// The fleet without its HTTP side: models and their processes, who is in memory, and each request's
+// way to a place. Decisions are Residency's and TrafficControl's; this carries them out. On the
+// loop.
 class FleetCore : public FleetControl {
  public:
   FleetCore(EventLoop& loop, FleetConfig config, FleetLayout layout,
@@ -56,8 +55,7 @@ class FleetCore : public FleetControl {
 
   // Errors: those of Upstream::create.
   Status start();
-  // Refuses new requests, lets the others end within drain_timeout_ms, ends all
-  // workers.
+  // Refuses new requests, lets the others end within drain_timeout_ms, ends all workers.
   void shut_down(std::function<void()> done);
 
   const FleetConfig& config() const override { return config_; }

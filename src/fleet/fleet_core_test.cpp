@@ -155,8 +155,7 @@ TEST_F(FleetCoreTest, AHungWorkerIsReplacedThoughItsHealthStaysGreen) {
   const pid_t first = pid("a");
   ::kill(first, SIGUSR1);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  // It is sent to the one that hangs, and tried again on its successor: nothing
-  // had come.
+  // It is sent to the one that hangs, and tried again on its successor: nothing had come.
   const TestResponse answer = ask("a");
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_NE(pid("a"), first);

@@ -18,8 +18,8 @@
 
 namespace tandem {
 
-// A whole fleet in this process, with scripted worker processes for models:
-// each needs one unit of a memory that has room for as many as a test says.
+// A whole fleet in this process, with scripted worker processes for models: each needs one unit of
+// a memory that has room for as many as a test says.
 class FleetFixture : public testing::Test {
  protected:
   static FleetConfig config_of(const std::string& toml) {

@@ -1,5 +1,4 @@
-// FleetCore: what it shows of itself, and how it takes over another
-// configuration.
+// FleetCore: what it shows of itself, and how it takes over another configuration.
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -115,9 +114,8 @@ void FleetCore::apply_models(const FleetConfig& before, const FleetLayout& place
   for (const std::string& name : config_.served_names()) models_[name];
 }
 
-// Where the memory it takes stays the same, its replicas are replaced one after
-// the other; else it is unloaded, which frees what it has, and loaded anew when
-// it is wanted.
+// Where the memory it takes stays the same, its replicas are replaced one after the other; else it
+// is unloaded, which frees what it has, and loaded anew when it is wanted.
 void FleetCore::apply_change(const ModelConfig& after, bool is_rebuilt, bool is_moved) {
   Model& model = models_[after.name];
   const auto view = residency_.view(after.name);

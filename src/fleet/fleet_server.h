@@ -12,8 +12,7 @@
 
 namespace tandem {
 
-// The ports that a fleet is reached on: its own, and those of models that have
-// one. On the loop.
+// The ports that a fleet is reached on: its own, and those of models that have one. On the loop.
 class FleetServer {
  public:
   // Errors: those of HttpServer and Router. `control` must outlive the server.

@@ -43,8 +43,8 @@ void ModelRuntime::stop() {
   changed();
 }
 
-// A worker's listener must not touch the worker's life: what follows from a
-// change is done after it.
+// A worker's listener must not touch the worker's life: what follows from a change is done after
+// it.
 void ModelRuntime::changed() {
   if (std::exchange(is_update_due_, true)) return;
   loop_.post([this, alive = is_alive_] {
@@ -125,8 +125,7 @@ void ModelRuntime::roll_next() {
     }
     replicas_.erase(replicas_.begin() + static_cast<std::ptrdiff_t>(roll_index_));
   } else {
-    // A successor that does not become ready must not take the others down with
-    // it.
+    // A successor that does not become ready must not take the others down with it.
     if (worker.state() != WorkerState::kReady && worker.state() != WorkerState::kFailed) return;
     ++roll_index_;
   }

@@ -19,8 +19,8 @@ struct ModelEvents {
   std::function<void()> on_change;                        // a replica came or went
 };
 
-// The replicas of one model, from the first process to the last. On the loop;
-// events come from there, never from within a call.
+// The replicas of one model, from the first process to the last. On the loop; events come from
+// there, never from within a call.
 class ModelRuntime {
  public:
   using MakeSettings = std::function<WorkerSettings(std::size_t replica, PlacedReplica placed)>;
@@ -32,9 +32,8 @@ class ModelRuntime {
   void start(std::vector<PlacedReplica> placed, MakeSettings make_settings);
   // Ends them all; requests that are still at work there break.
   void stop();
-  // Replaces the replicas by others one after the other: each takes no further
-  // request, ends those it has within drain_timeout_ms, and is followed by its
-  // successor before the next one's turn.
+  // Replaces the replicas by others one after the other: each takes no further request, ends those
+  // it has within drain_timeout_ms, and is followed by its successor before the next one's turn.
   void roll(std::vector<PlacedReplica> placed, MakeSettings make_settings,
             std::int64_t drain_timeout_ms);
 

@@ -12,13 +12,11 @@
 namespace tandem {
 namespace {
 
-// Answers up to this are sent with their length, and can be tried elsewhere
-// until they are whole.
+// Answers up to this are sent with their length, and can be tried elsewhere until they are whole.
 constexpr std::size_t kWholeBytes = 1 << 20;
 // An event that is longer than this goes out in pieces.
 constexpr std::size_t kMaxEventBytes = 1 << 20;
-// What the client may be told for a request that it gave up itself; as nginx
-// has it.
+// What the client may be told for a request that it gave up itself; as nginx has it.
 constexpr int kClientGone = 499;
 
 // Behind the last whole event of `text`; 0: there is none.
@@ -120,8 +118,7 @@ void ProxiedRequest::send() {
   call_ = lease_->client().call(std::move(upstream), std::move(events));
 }
 
-// The client's own fields, without what concerns its connection or its right to
-// be here.
+// The client's own fields, without what concerns its connection or its right to be here.
 HttpHeaders ProxiedRequest::request_headers() const {
   constexpr std::array<std::string_view, 7> kOurs = {
       "authorization",   "x-api-key",          "cookie", "accept-encoding", "x-request-timeout",
@@ -172,8 +169,7 @@ void ProxiedRequest::on_body(std::string piece) {
   relay(std::exchange(pending_, {}));
 }
 
-// Whole events only, so that one of ours can follow wherever the backend breaks
-// off.
+// Whole events only, so that one of ours can follow wherever the backend breaks off.
 void ProxiedRequest::relay_events(std::string piece) {
   std::size_t end = 0;
   if (pending_.empty()) {

@@ -17,15 +17,13 @@ struct RoutedRequest {
   RequestScan scan;    // of the body; where it names no model, none is put in
 };
 
-// One request on its way through: waits for a place, goes to a backend, and its
-// answer back to the client event by event. While nothing of an answer has gone
-// out, another backend may be tried; afterwards a failure becomes the stream's
-// last event. The client's going ends all of it. Keeps itself alive. On the
-// loop, which must also be the exchange's.
+// One request on its way through: waits for a place, goes to a backend, and its answer back to the
+// client event by event. While nothing of an answer has gone out, another backend may be tried;
+// afterwards a failure becomes the stream's last event. The client's going ends all of it. Keeps
+// itself alive. On the loop, which must also be the exchange's.
 class ProxiedRequest : public std::enable_shared_from_this<ProxiedRequest> {
  public:
-  // How it ended, for counting: status is what the client got, 499 where it
-  // went.
+  // How it ended, for counting: status is what the client got, 499 where it went.
   struct Ending {
     std::string model;
     std::string backend;  // the last one; empty: none

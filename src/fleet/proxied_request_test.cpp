@@ -15,8 +15,8 @@ namespace {
 
 using Mode = ScriptedUpstream::Mode;
 
-// Gives every request the first backend that it has not tried; keeps it waiting
-// where there is none for its model, and tells what was given back.
+// Gives every request the first backend that it has not tried; keeps it waiting where there is none
+// for its model, and tells what was given back.
 class TestDispatcher : public Dispatcher {
  public:
   struct Backend {

@@ -148,8 +148,7 @@ class Scanner {
     }
   }
 
-  // A number, true, false or null; which of them is for the reader of the whole
-  // to say.
+  // A number, true, false or null; which of them is for the reader of the whole to say.
   Status scalar() {
     const std::size_t begin = at_;
     while (at_ < text_.size()) {

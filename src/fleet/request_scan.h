@@ -9,8 +9,7 @@
 
 namespace tandem {
 
-// What a router must know of a request's JSON body, and no more. Offsets are
-// bytes of the body.
+// What a router must know of a request's JSON body, and no more. Offsets are bytes of the body.
 struct RequestScan {
   std::optional<std::string> model;
   std::size_t model_begin = 0;  // of its value, quotes included
@@ -23,11 +22,10 @@ struct RequestScan {
   std::size_t prompt_bytes() const { return prompt_end - prompt_begin; }
 };
 
-// Walks over the text once, without building anything. Everything outside the
-// top level is stepped over; text that no reader could take for JSON, a `model`
-// that is there twice or is no text, and nesting above 128 are kMalformed, so
-// that the one who answers cannot see another model than the one who routes.
-// Works at some 1 GB/s of long strings.
+// Walks over the text once, without building anything. Everything outside the top level is stepped
+// over; text that no reader could take for JSON, a `model` that is there twice or is no text, and
+// nesting above 128 are kMalformed, so that the one who answers cannot see another model than the
+// one who routes. Works at some 1 GB/s of long strings.
 Result<RequestScan> scan_request(std::string_view body);
 
 // The body with another model's name in it.

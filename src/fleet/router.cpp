@@ -15,11 +15,10 @@
 namespace tandem {
 namespace {
 
-// Bodies above this are scanned on a thread of their own; on the loop it takes
-// a fraction of a millisecond up to here.
+// Bodies above this are scanned on a thread of their own; on the loop it takes a fraction of a
+// millisecond up to here.
 constexpr std::size_t kLargeBodyBytes = 256 * 1024;
-// What stands for a token where only bytes are known: four of English, by the
-// usual rule.
+// What stands for a token where only bytes are known: four of English, by the usual rule.
 constexpr std::int64_t kBytesPerToken = 4;
 
 constexpr std::array<std::string_view, 20> kPostPaths = {"/v1/chat/completions",
@@ -79,8 +78,8 @@ std::string_view given_key(const HttpRequest& request) {
   return given;
 }
 
-// How long the client will wait, in seconds, where it says so: our own header,
-// or the one of OpenAI's client libraries.
+// How long the client will wait, in seconds, where it says so: our own header, or the one of
+// OpenAI's client libraries.
 std::optional<double> client_timeout_s(const HttpRequest& request) {
   for (const char* name : {"x-request-timeout", "x-stainless-timeout"}) {
     const std::string* text = request.header(name);
@@ -139,8 +138,7 @@ Status Router::refresh() {
   return {};
 }
 
-// Every key is compared, in a time that does not tell which one was nearly
-// right.
+// Every key is compared, in a time that does not tell which one was nearly right.
 std::optional<Router::Client> Router::identify(const HttpRequest& request) const {
   const std::vector<KeyConfig>& keys = control_.config().keys;
   if (keys.empty()) return Client{};
@@ -282,13 +280,11 @@ void Router::serve_logs(const Exchange& exchange) {
   head.headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}};
   head.body = log->text();
   exchange->begin_stream(std::move(head));
-  // A reader that falls behind misses lines; it must not make them pile up
-  // here.
+  // A reader that falls behind misses lines; it must not make them pile up here.
   const auto id = log->subscribe([exchange](const std::string& line) {
     if (exchange->unsent_bytes() < HttpExchange::kFullBytes) exchange->send(line);
   });
-  // Asked for anew: a reload may have taken the model away, and its log with
-  // it.
+  // Asked for anew: a reload may have taken the model away, and its log with it.
   exchange->on_gone([this, id, model = *proper] {
     if (WorkerLog* still = control_.log(model)) still->unsubscribe(id);
   });
@@ -336,8 +332,7 @@ void Router::route(const Exchange& exchange, const Client& client, const std::st
 
 Result<std::string> Router::model_of(const HttpRequest& request, const RequestScan& scan,
                                      const std::string& port_model) const {
-  // A port of its own is a server of its own: there is one model, whatever the
-  // request calls it.
+  // A port of its own is a server of its own: there is one model, whatever the request calls it.
   if (!port_model.empty()) return port_model;
   const std::string* asked = request.query_value("model");
   if (asked != nullptr && scan.model && *asked != *scan.model) {
@@ -365,8 +360,7 @@ void Router::pass_on(const Exchange& exchange, const Client& client, const std::
     return refuse(*exchange, is_unknown ? no_such_model(model.error().what)
                                         : bad_request(model.error().to_string(), "model"));
   }
-  // Not told apart from a model that is not there: names are nobody else's
-  // business.
+  // Not told apart from a model that is not there: names are nobody else's business.
   if (!client.may_use(*model)) return refuse(*exchange, no_such_model(*model));
   RoutedRequest routed;
   routed.target = target_of(request);

@@ -13,17 +13,15 @@
 
 namespace tandem {
 
-// The fleet's HTTP side: who may do what, which model a request is for, and the
-// paths of its own. A model is only ever found by the names in the
-// configuration; nothing a client sends becomes a path or a command. On the
-// loop.
+// The fleet's HTTP side: who may do what, which model a request is for, and the paths of its own. A
+// model is only ever found by the names in the configuration; nothing a client sends becomes a path
+// or a command. On the loop.
 class Router {
  public:
   // `control` must outlive the router.
   static Result<std::unique_ptr<Router>> create(EventLoop& loop, FleetControl& control);
 
-  // port_model: the model whose own port the request came to; empty: the
-  // fleet's port.
+  // port_model: the model whose own port the request came to; empty: the fleet's port.
   void handle(const std::shared_ptr<HttpExchange>& exchange, const std::string& port_model);
   // What every answer bears.
   void decorate(const HttpRequest& request, HttpResponse& response) const;

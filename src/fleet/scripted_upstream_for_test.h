@@ -14,9 +14,8 @@
 
 namespace tandem {
 
-// A server that plays a model: answers completions with the mark it was given
-// and the request's own prompt, streamed or whole, and misbehaves as it is
-// told. On threads of its own.
+// A server that plays a model: answers completions with the mark it was given and the request's own
+// prompt, streamed or whole, and misbehaves as it is told. On threads of its own.
 class ScriptedUpstream {
  public:
   enum class Mode : std::uint8_t {
@@ -68,8 +67,7 @@ class ScriptedUpstream {
   std::unique_ptr<HttpServer> server_;
 };
 
-// Says `answer` to each connection as it is, once a request's head has come,
-// and closes it.
+// Says `answer` to each connection as it is, once a request's head has come, and closes it.
 class RawUpstream {
  public:
   explicit RawUpstream(std::string answer);

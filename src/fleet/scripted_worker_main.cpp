@@ -1,6 +1,6 @@
-// A worker process for tests: `scripted_worker PORT MARK [LOAD_MS]` takes
-// LOAD_MS to be ready and then plays a model (scripted_upstream_for_test.h).
-// SIGUSR1 makes it hang with a green health check, SIGTERM ends it.
+// A worker process for tests: `scripted_worker PORT MARK [LOAD_MS]` takes LOAD_MS to be ready and
+// then plays a model (scripted_upstream_for_test.h). SIGUSR1 makes it hang with a green health
+// check, SIGTERM ends it.
 #include <signal.h>
 #include <unistd.h>
 

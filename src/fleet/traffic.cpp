@@ -14,8 +14,7 @@ constexpr std::int64_t kMaxAnswerTokens = 8192;
 // Prefixes remembered of a backend; then the half longest unused is forgotten.
 constexpr std::size_t kMaxPrefixes = 16'384;
 constexpr std::int64_t kBytesPerToken = 4;
-// Processes that are gone leave an entry; beyond this, those without work are
-// forgotten.
+// Processes that are gone leave an entry; beyond this, those without work are forgotten.
 constexpr std::size_t kMaxBackends = 256;
 
 ApiError too_many(const std::string& what, double retry_s) {

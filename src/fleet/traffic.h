@@ -15,14 +15,12 @@
 
 namespace tandem {
 
-// Who may send what, and where it goes: the limits of keys, the choice among
-// backends, and their circuit breakers. Decides and counts; sends nothing.
-// Times are milliseconds of a steady clock.
+// Who may send what, and where it goes: the limits of keys, the choice among backends, and their
+// circuit breakers. Decides and counts; sends nothing. Times are milliseconds of a steady clock.
 //
-// A request goes where the least work waits, in tokens of prompts and answers,
-// unless a backend has seen the beginning of its prompt before: there it goes
-// as long as the tokens that wait there additionally are fewer than those it
-// saves.
+// A request goes where the least work waits, in tokens of prompts and answers, unless a backend has
+// seen the beginning of its prompt before: there it goes as long as the tokens that wait there
+// additionally are fewer than those it saves.
 class TrafficControl {
  public:
   struct Chosen {
@@ -33,17 +31,16 @@ class TrafficControl {
 
   void configure(const FleetConfig& config, std::int64_t now_ms);
 
-  // Why a request may not even wait (429). From then on it counts for its key,
-  // until gave_up() or ended(). One that has tried before is not counted
-  // against the rates again.
+  // Why a request may not even wait (429). From then on it counts for its key, until gave_up() or
+  // ended(). One that has tried before is not counted against the rates again.
   std::optional<ApiError> admit(const Demand& demand, std::int64_t now_ms);
   void gave_up(const Demand& demand);
 
   // max_running: of the model, at all backends together.
   Chosen choose(const Demand& demand, const std::vector<std::shared_ptr<Backend>>& backends,
                 std::int64_t max_running, std::int64_t now_ms);
-  // Backends are told by their identity from here on. The request is at work
-  // there. Returns the tokens that it was taken to cost.
+  // Backends are told by their identity from here on. The request is at work there. Returns the
+  // tokens that it was taken to cost.
   std::int64_t began(const std::string& backend, const Demand& demand, std::int64_t now_ms);
   void worked_off(const std::string& backend, std::int64_t tokens);
   // tokens_left: of what it cost; num_events: of its answer.

@@ -27,8 +27,7 @@ using namespace upstream_internal;  // NOLINT: the other half of this file
 
 namespace {
 
-// Servers close kept connections after a while of their own (uvicorn after 5
-// s): ours goes first.
+// Servers close kept connections after a while of their own (uvicorn after 5 s): ours goes first.
 constexpr std::int64_t kMaxIdleUs = 4'000'000;
 constexpr std::size_t kMaxIdle = 64;
 

@@ -11,8 +11,7 @@
 
 namespace tandem {
 
-// Where an HTTP/1.1 server is: a Unix socket, or a host and port, with TLS or
-// without.
+// Where an HTTP/1.1 server is: a Unix socket, or a host and port, with TLS or without.
 struct UpstreamAddress {
   std::string unix_path;  // if not empty, the only thing that counts
   std::string host;
@@ -57,10 +56,9 @@ struct UpstreamFailure {
   std::string message;
 };
 
-// What becomes of a call. Called on the loop, in this order: on_head once,
-// on_body any number of times, then on_end; or on_failure at any point, last.
-// None after cancel(), and none before call() has returned. They may cancel or
-// drop the call.
+// What becomes of a call. Called on the loop, in this order: on_head once, on_body any number of
+// times, then on_end; or on_failure at any point, last. None after cancel(), and none before call()
+// has returned. They may cancel or drop the call.
 struct UpstreamEvents {
   std::function<void(UpstreamHead head)> on_head;
   std::function<void(std::string piece)> on_body;  // never empty, at most 64 KiB
@@ -74,15 +72,15 @@ class UpstreamCall {
   virtual ~UpstreamCall() = default;
   // Closes the connection: the server sees its client go. Idempotent.
   virtual void cancel() = 0;
-  // No further on_body (but for one that is on its way) until resume(). While
-  // paused the server is not read from, and no stall is counted.
+  // No further on_body (but for one that is on its way) until resume(). While paused the server is
+  // not read from, and no stall is counted.
   virtual void pause() = 0;
   virtual void resume() = 0;
 };
 
-// A client of one server: keeps connections alive between calls, notices when
-// idle ones are closed, and takes a fresh one where a kept one turns out dead
-// before any byte of the answer. One loop; everything is called on its thread.
+// A client of one server: keeps connections alive between calls, notices when idle ones are closed,
+// and takes a fresh one where a kept one turns out dead before any byte of the answer. One loop;
+// everything is called on its thread.
 class UpstreamClient {
  public:
   // Errors: kMalformed, kIo for a ca_file.

@@ -207,8 +207,7 @@ TEST_F(UpstreamClientTest, TakesAFreshConnectionWhereAKeptOneIsDead) {
     connect(port);
     finish(completion("{}"));
   }
-  // The kept connection is closed with its server, which the client sees while
-  // it is idle.
+  // The kept connection is closed with its server, which the client sees while it is idle.
   EXPECT_TRUE(eventually([&] {
     int open = -1;
     loop_.run([&] { open = client_->num_connections(); });

@@ -1,7 +1,6 @@
 #pragma once
 
-// Internal to upstream_client.cpp: the one source file of the room that speaks
-// HTTP through Boost.
+// Internal to upstream_client.cpp: the one source file of the room that speaks HTTP through Boost.
 
 #include <algorithm>
 #include <array>
@@ -39,8 +38,8 @@ inline PlainSocket& plain(TlsSocket& socket) {
   return socket.next_layer();
 }
 
-// A body that gathers what came; the connection takes it out after each read.
-// Beast's own string body would reserve whatever length a server claims.
+// A body that gathers what came; the connection takes it out after each read. Beast's own string
+// body would reserve whatever length a server claims.
 struct PieceBody {
   using value_type = std::string;
   class reader {
@@ -67,8 +66,7 @@ struct PieceBody {
   };
 };
 
-// The state of a call, shared by its owner's handle and the connection that
-// carries it.
+// The state of a call, shared by its owner's handle and the connection that carries it.
 struct CallState {
   UpstreamRequest request;
   UpstreamEvents events;
@@ -103,15 +101,14 @@ class ConnectionOwner {
   virtual ~ConnectionOwner() = default;
   virtual void became_idle(AnyConnection& connection) = 0;
   virtual void was_closed(AnyConnection& connection) = 0;
-  // The call could not even begin on a kept connection: once more, on a fresh
-  // one.
+  // The call could not even begin on a kept connection: once more, on a fresh one.
   virtual void begin_anew(std::shared_ptr<CallState> call) = 0;
 };
 
 UpstreamHead make_head(const beast::http::response<PieceBody>& message);
 
-// One connection: connects, carries calls one after the other, and reads all
-// the time, so that a server's going is seen at once, idle or not.
+// One connection: connects, carries calls one after the other, and reads all the time, so that a
+// server's going is seen at once, idle or not.
 template <typename Socket>
 class Connection : public AnyConnection, public std::enable_shared_from_this<Connection<Socket>> {
  public:
@@ -228,8 +225,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     asio::async_write(
         socket_, buffers,
         [self = this->shared_from_this(), call = call_](error_code error, std::size_t) {
-          // An error shows at the reading end as well, after what
-          // was still said.
+          // An error shows at the reading end as well, after what was still said.
           if (self->call_ != call) return;
           if (error) {
             self->must_close_ = true;

@@ -129,8 +129,7 @@ void Worker::kill_and_restart(const std::string& reason) {
   probe_.reset();
   kill_reason_ = reason;
   process_->signal(SIGKILL);
-  // The next one starts when this has ended: only then is its memory free
-  // again.
+  // The next one starts when this has ended: only then is its memory free again.
   set_state(WorkerState::kStopping, reason);
 }
 
@@ -284,8 +283,8 @@ void Worker::check_progress() {
 
 void Worker::judge_progress() {
   const std::int64_t still_ms = (monotonic_us() - progress_us_) / 1000;
-  // A server that shows no counters may be deep in a long prompt: that is for a
-  // request's own time-outs to say, which call suspect().
+  // A server that shows no counters may be deep in a long prompt: that is for a request's own
+  // time-outs to say, which call suspect().
   if (knows_counters_ && still_ms > settings_.supervision.hang_timeout_ms) {
     return kill_and_restart(fmt::format("{} requests at work and nothing has moved for {} s",
                                         num_at_work_, still_ms / 1000));

@@ -28,8 +28,8 @@ std::string_view name_of(WorkerState state);
 struct WorkerSettings {
   std::string name;        // "qwen/0", in logs
   std::string model_name;  // for the request that proves it ready
-  // Makes command and address of the next process; every process has an address
-  // of its own, so that nothing meant for one can reach another.
+  // Makes command and address of the next process; every process has an address of its own, so that
+  // nothing meant for one can reach another.
   struct Start {
     WorkerLaunch launch;
     UpstreamAddress address;
@@ -41,28 +41,26 @@ struct WorkerSettings {
   std::vector<int> fatal_exit_codes;  // of a process that will end like this every time
 };
 
-// One process that serves a model, kept alive: started, proven ready by a real
-// answer, watched, and started again with growing delays when it dies or hangs.
-// A health check that stays green proves nothing while requests are at work:
-// then bytes of answers or the worker's own counters must move. Lives on a
-// loop; nothing blocks but the start of a process.
+// One process that serves a model, kept alive: started, proven ready by a real answer, watched, and
+// started again with growing delays when it dies or hangs. A health check that stays green proves
+// nothing while requests are at work: then bytes of answers or the worker's own counters must move.
+// Lives on a loop; nothing blocks but the start of a process.
 class Worker {
  public:
   using Listener = std::function<void(WorkerState state, const std::string& reason)>;
 
-  // `log` must outlive the worker. `listener` is told of every change of state,
-  // on the loop; it must not destroy the worker.
+  // `log` must outlive the worker. `listener` is told of every change of state, on the loop; it
+  // must not destroy the worker.
   Worker(EventLoop& loop, WorkerSettings settings, WorkerLog& log, Listener listener);
   // Kills the process.
   ~Worker();
 
   // From kStopped, kFailed or kBackingOff: starts now.
   void start();
-  // Ends the process: SIGTERM, and SIGKILL after kill_delay_ms. kStopped
-  // follows. Whoever wants requests to finish waits for them before.
+  // Ends the process: SIGTERM, and SIGKILL after kill_delay_ms. kStopped follows. Whoever wants
+  // requests to finish waits for them before.
   void stop();
-  // Ends a process that serves no more, and starts another: what a hang leads
-  // to.
+  // Ends a process that serves no more, and starts another: what a hang leads to.
   void kill_and_restart(const std::string& reason);
 
   WorkerState state() const { return state_; }
@@ -71,8 +69,7 @@ class Worker {
   pid_t pid() const { return process_ ? process_->pid() : 0; }
   std::int32_t num_restarts() const { return num_restarts_; }
   std::int64_t load_us() const { return load_us_; }  // how long the last start took
-  // Where requests go while kReady. A call in flight holds on to it: a new
-  // process has a new one.
+  // Where requests go while kReady. A call in flight holds on to it: a new process has a new one.
   std::shared_ptr<UpstreamClient> client() const { return client_; }
 
   // Requests at work, for the watch against hangs.
@@ -125,8 +122,7 @@ class Worker {
   bool wants_start_ = false;     // once the process that is stopping has ended
 };
 
-// The lines of a metrics page that move when a model computes; empty where none
-// is known.
+// The lines of a metrics page that move when a model computes; empty where none is known.
 std::string progress_counters(std::string_view metrics);
 
 }  // namespace tandem

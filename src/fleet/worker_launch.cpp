@@ -72,8 +72,7 @@ Result<WorkerSettings::Start> start_of_tandem(const FleetConfig& config, const M
     command.insert(command.end(), {"--plan", plan});
   }
   command.insert(command.end(), model.arguments.begin(), model.arguments.end());
-  // Devices are in the plan by their numbers on this machine; a worker without
-  // any sees none.
+  // Devices are in the plan by their numbers on this machine; a worker without any sees none.
   start.launch.environment = {{"CUDA_DEVICE_ORDER", "PCI_BUS_ID"}};
   if (!has_gpu(replica.devices)) start.launch.environment["CUDA_VISIBLE_DEVICES"] = "";
   return start;

@@ -13,8 +13,7 @@
 
 namespace tandem {
 
-// A folder for sockets and plans that only this user can enter; gone with the
-// object.
+// A folder for sockets and plans that only this user can enter; gone with the object.
 class RuntimeFolder {
  public:
   // In $XDG_RUNTIME_DIR, or /tmp. Errors: kIo.
@@ -31,8 +30,8 @@ class RuntimeFolder {
   std::int64_t next_ = 0;
 };
 
-// A free TCP port of the loopback address. Another program may take it before
-// ours does; ours then ends, and is started on another one.
+// A free TCP port of the loopback address. Another program may take it before ours does; ours then
+// ends, and is started on another one.
 Result<std::uint16_t> free_port();
 
 // A replica of a model, as it was placed.
@@ -42,9 +41,8 @@ struct PlacedReplica {
   std::vector<DeviceShare> shares;   // memory on each device
 };
 
-// Command and address of a replica's next process: `tandem serve` with its plan
-// in a file, on a Unix socket; or the worker's own command, on a loopback port.
-// program: the path of tandem itself.
+// Command and address of a replica's next process: `tandem serve` with its plan in a file, on a
+// Unix socket; or the worker's own command, on a loopback port. program: the path of tandem itself.
 Result<WorkerSettings::Start> next_start(const FleetConfig& config, const ModelConfig& model,
                                          const PlacedReplica& replica, const std::string& program,
                                          RuntimeFolder& folder);

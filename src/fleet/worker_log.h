@@ -11,20 +11,18 @@
 
 namespace tandem {
 
-// The last lines of what a model's workers said: bounded in memory, and in a
-// file where one is given. One thread.
+// The last lines of what a model's workers said: bounded in memory, and in a file where one is
+// given. One thread.
 class WorkerLog {
  public:
   static constexpr std::size_t kMaxBytes = 256 * 1024;    // kept in memory
   static constexpr std::size_t kMaxLineBytes = 4 * 1024;  // longer lines are cut
   static constexpr std::size_t kMaxFileBytes = 16 << 20;  // then the file becomes FILE.1
 
-  // file: empty for none. One that cannot be written is said once and then
-  // left.
+  // file: empty for none. One that cannot be written is said once and then left.
   explicit WorkerLog(std::string file = {});
 
-  // Takes output as it comes, in pieces of any size; `source` goes before each
-  // of its lines.
+  // Takes output as it comes, in pieces of any size; `source` goes before each of its lines.
   void append(const std::string& source, std::string_view output);
   // A line of the fleet's own.
   void note(const std::string& line);

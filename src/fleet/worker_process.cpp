@@ -61,8 +61,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   return pointers;
 }
 
-// In the child, between fork and exec: only what a signal handler may call as
-// well.
+// In the child, between fork and exec: only what a signal handler may call as well.
 [[noreturn]] void become(char* const* arguments, char* const* environment, int output, int errors,
                          pid_t parent) {
   const auto give_up = [&] {
@@ -151,8 +150,8 @@ class WorkerProcess::Impl : public std::enable_shared_from_this<Impl> {
     if (!has_ended_ && pid_ > 0) ::kill(-pid_, number);
   }
 
-  // No more events; whatever is left of the group is killed, and reaped once it
-  // has ended: what holds much memory takes a while for that.
+  // No more events; whatever is left of the group is killed, and reaped once it has ended: what
+  // holds much memory takes a while for that.
   void abandon() {
     events_ = {};
     signal(SIGKILL);

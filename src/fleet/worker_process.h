@@ -31,9 +31,9 @@ struct WorkerEvents {
   std::function<void(WorkerExit exit)> on_exit;            // once; the object may go in it
 };
 
-// A child process in a process group of its own, with nothing of ours but what
-// it is given: no descriptor, no blocked signal. It ends with the thread that
-// started it, even if that is killed, which must therefore be the loop's.
+// A child process in a process group of its own, with nothing of ours but what it is given: no
+// descriptor, no blocked signal. It ends with the thread that started it, even if that is killed,
+// which must therefore be the loop's.
 class WorkerProcess {
  public:
   // Errors: kNotFound where there is no such program, kIo.

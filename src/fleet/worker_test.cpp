@@ -148,8 +148,8 @@ TEST(WorkerLogTest, KeepsTheLastLinesAndTellsListeners) {
   EXPECT_LE(log.text().size(), WorkerLog::kMaxBytes);
 }
 
-// The process is a shell that does nothing; what answers is a scripted server,
-// so that each can misbehave by itself.
+// The process is a shell that does nothing; what answers is a scripted server, so that each can
+// misbehave by itself.
 class WorkerTest : public testing::Test {
  protected:
   void make(const std::string& script = "exec sleep 60") {
