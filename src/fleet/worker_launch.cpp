@@ -167,10 +167,15 @@ Result<std::uint16_t> free_port() {
 Result<WorkerSettings::Start> next_start(const FleetConfig& config, const ModelConfig& model,
                                          const PlacedReplica& replica, const std::string& program,
                                          RuntimeFolder& folder) {
-  if (model.worker.empty()) return start_of_tandem(config, model, replica, program, folder);
   const WorkerConfig* worker = config.find_worker(model.worker);
-  if (worker == nullptr) return not_found("no worker of this name", model.worker);
-  return start_of_external(*worker, model, replica);
+  if (!model.worker.empty() && worker == nullptr) {
+    return not_found("no worker of this name", model.worker);
+  }
+  TANDEM_TRY(WorkerSettings::Start start,
+             worker == nullptr ? start_of_tandem(config, model, replica, program, folder)
+                               : start_of_external(*worker, model, replica));
+  start.launch.cores = replica.cores;
+  return start;
 }
 
 }  // namespace tandem

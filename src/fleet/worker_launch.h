@@ -38,6 +38,7 @@ Result<std::uint16_t> free_port();
 struct PlacedReplica {
   std::vector<std::string> devices;  // "cuda:0", "cpu:0-3"
   std::optional<Plan> plan;          // not of external workers
+  std::vector<int> cores;            // of its process; empty: all
   std::vector<DeviceShare> shares;   // memory on each device
 };
 

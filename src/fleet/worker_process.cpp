@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -62,8 +63,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }
 
 // In the child, between fork and exec: only what a signal handler may call as well.
-[[noreturn]] void become(char* const* arguments, char* const* environment, int output, int errors,
-                         pid_t parent) {
+[[noreturn]] void become(char* const* arguments, char* const* environment, const cpu_set_t* cores,
+                         int output, int errors, pid_t parent) {
   const auto give_up = [&] {
     const int code = errno;
     (void)!::write(kErrorDescriptor, &code, sizeof code);
@@ -82,6 +83,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   ::setpgid(0, 0);
   // The parent may be gone by now; nobody would tell.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::getppid() != parent) ::_exit(127);
+  if (cores != nullptr) ::sched_setaffinity(0, sizeof *cores, cores);
   for (int number = 1; number < 32; ++number) ::signal(number, SIG_DFL);
   sigset_t none;
   sigemptyset(&none);
@@ -112,11 +114,17 @@ class WorkerProcess::Impl : public std::enable_shared_from_this<Impl> {
     std::vector<std::string> variables = environment_with(launch.environment);
     const std::vector<char*> arguments = pointers_to(texts);
     const std::vector<char*> environment = pointers_to(variables);
+    cpu_set_t cores;
+    CPU_ZERO(&cores);
+    for (const int core : launch.cores) {
+      if (core >= 0 && core < CPU_SETSIZE) CPU_SET(core, &cores);
+    }
     const pid_t parent = ::getpid();
     pid_ = ::fork();
     if (pid_ < 0) return failure("no process for a worker", errno);
     if (pid_ == 0) {
-      become(arguments.data(), environment.data(), output.write, errors.write, parent);
+      become(arguments.data(), environment.data(), launch.cores.empty() ? nullptr : &cores,
+             output.write, errors.write, parent);
     }
     ::setpgid(pid_, pid_);  // also here: a signal to the group may come first
     errors.close_write();

@@ -18,6 +18,7 @@ namespace tandem {
 struct WorkerLaunch {
   std::vector<std::string> command;                // program and arguments; no shell reads them
   std::map<std::string, std::string> environment;  // beside our own
+  std::vector<int> cores;                          // the only ones it may run on; empty: all
 };
 
 struct WorkerExit {

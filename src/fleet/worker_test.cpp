@@ -9,6 +9,7 @@
 
 #include <fstream>
 
+#include "base/cores.h"
 #include "fleet/scripted_upstream_for_test.h"
 
 namespace tandem {
@@ -25,7 +26,8 @@ class WorkerProcessTest : public testing::Test {
       events.on_output = [this](std::string_view output) { output_ += output; };
       events.on_exit = [&](WorkerExit exit) { ended.set_value(exit); };
       auto started = WorkerProcess::start(
-          loop_.loop, {{"/bin/sh", "-c", script}, std::move(environment)}, std::move(events));
+          loop_.loop, {{"/bin/sh", "-c", script}, std::move(environment), cores_},
+          std::move(events));
       ASSERT_TRUE(started.ok()) << started.error().to_string();
       process = std::move(*started);
     });
@@ -38,6 +40,7 @@ class WorkerProcessTest : public testing::Test {
 
   LoopThread loop_;
   std::string output_;
+  std::vector<int> cores_;
 };
 
 TEST_F(WorkerProcessTest, TellsOutputAndExitCode) {
@@ -62,9 +65,15 @@ TEST_F(WorkerProcessTest, InheritsNothingOfOurs) {
   ::close(ours);
 }
 
+TEST_F(WorkerProcessTest, RunsOnItsCoresAlone) {
+  cores_ = {allowed_cores().back()};
+  run("grep Cpus_allowed_list /proc/self/status");
+  EXPECT_EQ(output_, fmt::format("Cpus_allowed_list:\t{}\n", cores_[0]));
+}
+
 TEST_F(WorkerProcessTest, AProgramThatIsNotThereIsAnError) {
   loop_.run([&] {
-    const auto started = WorkerProcess::start(loop_.loop, {{"/no/such/program"}, {}}, {});
+    const auto started = WorkerProcess::start(loop_.loop, {{"/no/such/program"}, {}, {}}, {});
     ASSERT_FALSE(started.ok());
     EXPECT_EQ(started.error().code, ErrorCode::kNotFound);
     EXPECT_NE(started.error().to_string().find("/no/such/program"), std::string::npos);
@@ -80,7 +89,7 @@ TEST_F(WorkerProcessTest, DroppingItEndsItAndWhatItStarted) {
       child.set_value(static_cast<pid_t>(std::stol(std::string(output))));
     };
     auto started = WorkerProcess::start(
-        loop_.loop, {{"/bin/sh", "-c", "sleep 60 & echo $!; wait"}, {}}, std::move(events));
+        loop_.loop, {{"/bin/sh", "-c", "sleep 60 & echo $!; wait"}, {}, {}}, std::move(events));
     ASSERT_TRUE(started.ok());
     process = std::move(*started);
   });
@@ -105,7 +114,7 @@ TEST_F(WorkerProcessTest, EndsWhenItsParentIsKilled) {
     LoopThread loop;
     std::unique_ptr<WorkerProcess> process;
     loop.run([&] {
-      auto started = WorkerProcess::start(loop.loop, {{"/bin/sleep", "60"}, {}}, {});
+      auto started = WorkerProcess::start(loop.loop, {{"/bin/sleep", "60"}, {}, {}}, {});
       if (started.ok()) process = std::move(*started);
     });
     const pid_t pid = process ? process->pid() : 0;
