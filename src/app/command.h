@@ -27,6 +27,7 @@ void add_doctor_command(CLI::App& app, CommandOutcome& outcome);
 void add_bench_command(CLI::App& app, CommandOutcome& outcome);
 void add_plan_command(CLI::App& app, CommandOutcome& outcome);
 void add_compare_command(CLI::App& app, CommandOutcome& outcome);
+void add_fleet_command(CLI::App& app, CommandOutcome& outcome);
 
 // Prints "error: ..." to standard error and returns the exit code that the contract has for it.
 int report_error(const Error& error);

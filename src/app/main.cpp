@@ -40,6 +40,7 @@ int run(int argc, char** argv) {
   tandem::add_bench_command(app, outcome);
   tandem::add_plan_command(app, outcome);
   tandem::add_compare_command(app, outcome);
+  tandem::add_fleet_command(app, outcome);
 
   std::vector<std::string> arguments =
       tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));
