@@ -65,6 +65,11 @@ class StageLink {
   // Fills x with the next message in order, which must have its shape. `receiver`: 0 .. number of
   // receivers - 1. Blocks until it is there.
   virtual Status receive(Stream& stream, int receiver, MatrixView x) = 0;
+  // Would receive() return at once? A link that cannot say answers yes. Any thread.
+  virtual bool has_message(int receiver) const {
+    (void)receiver;
+    return true;
+  }
   virtual void abort(const Error& reason) = 0;
   // Time spent blocked by the sender (`receiver` = -1) or a receiver, and bytes moved.
   virtual CommStats stats(int receiver) const = 0;

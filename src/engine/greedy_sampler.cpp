@@ -4,17 +4,19 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/index_of_largest.h"
+
 namespace tandem {
 
 SampledToken GreedySampler::sample(std::span<float> logits) {
   SampledToken sampled;
-  const auto best = std::ranges::max_element(logits);
-  sampled.token = static_cast<std::int32_t>(best - logits.begin());
+  sampled.token = static_cast<std::int32_t>(index_of_largest(logits));
   if (num_logprobs_ < 0) return sampled;
 
+  const float best = logits[static_cast<std::size_t>(sampled.token)];
   double sum = 0;
-  for (const float logit : logits) sum += std::exp(double(logit) - double(*best));
-  const double log_sum = double(*best) + std::log(sum);
+  for (const float logit : logits) sum += std::exp(double(logit) - double(best));
+  const double log_sum = double(best) + std::log(sum);
   const auto logprob_of = [&](std::int32_t token) {
     return static_cast<float>(double(logits[static_cast<std::size_t>(token)]) - log_sum);
   };

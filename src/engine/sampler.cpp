@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/index_of_largest.h"
 #include "engine/samplers/logprobs.h"
 #include "engine/samplers/temperature.h"
 #include "engine/samplers/truncation.h"
@@ -48,10 +49,7 @@ std::int32_t Sampler::choose(std::span<float> logits) {
   dry_.apply(history_, logits);
 
   const bool is_greedy = params_.temperature <= 0;
-  if (is_greedy) {
-    candidates_.assign(logits, 1);
-    return candidates_.empty() ? 0 : candidates_[0].token;
-  }
+  if (is_greedy) return static_cast<std::int32_t>(index_of_largest(logits));
   if (!mirostat_) apply_top_n_sigma(logits, params_.top_n_sigma);
   candidates_.assign(logits, mirostat_ ? 0 : params_.top_k);
   if (candidates_.empty()) return 0;

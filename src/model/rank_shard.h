@@ -14,7 +14,7 @@ struct RankShard {
   std::int32_t first_layer = 0;
   std::int32_t num_layers = 0;
   bool has_embedding = true;  // the first stage
-  bool has_output = true;     // the last stage
+  bool has_output = true;     // the last stage, or every one (LayoutRequest::output_on_all_stages)
   Interval q_heads;
   // Every KV head that one of q_heads reads; neighbours may hold the same one.
   Interval kv_heads;

@@ -47,13 +47,21 @@ MatrixView Decoder::normed_hidden(Stream& stream) {
   return normed;
 }
 
-MatrixView Decoder::logits(Stream& stream) {
-  const auto rows = static_cast<std::int64_t>(batch_->output_rows.size());
-  const MatrixView result = activations_.logits(rows);
-  if (rows == 0 || parameters_.output == nullptr) return result;
-  const MatrixView x = activations_.output_hidden(rows);
-  const MatrixView normed = activations_.output_normed(rows);
-  stream.gather_rows(hidden(), batch_->output_rows, x);
+MatrixView Decoder::output_rows(std::int64_t num_rows) const {
+  return activations_.output_hidden(num_rows);
+}
+
+MatrixView Decoder::gather_output_rows(Stream& stream) {
+  const MatrixView x = output_rows(static_cast<std::int64_t>(batch_->output_rows.size()));
+  if (x.rows > 0) stream.gather_rows(hidden(), batch_->output_rows, x);
+  return x;
+}
+
+MatrixView Decoder::logits(Stream& stream, std::int64_t num_rows) {
+  const MatrixView result = activations_.logits(num_rows);
+  if (num_rows == 0 || parameters_.output == nullptr) return result;
+  const MatrixView x = output_rows(num_rows);
+  const MatrixView normed = activations_.output_normed(num_rows);
   stream.rms_norm(x, parameters_.output_norm.data(), static_cast<float>(spec_.norm_epsilon),
                   normed);
   const MatmulTarget target{parameters_.output.get(), nullptr, result};

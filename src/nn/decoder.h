@@ -14,7 +14,9 @@ struct EmbeddingTable {
 };
 
 // One rank's part of the model: its stage's layers over its shard. A step goes
-//   begin(batch), embed() or a receive into hidden(), run_layers(), then logits() or a send.
+//   begin(batch), embed() or a receive into hidden(), run_layers(), then a send of hidden(), or
+//   gather_output_rows() and logits(). A rank of an earlier stage that holds rows of the output
+//   matrix receives output_rows() for its logits() later, in between other steps.
 // Used by its rank's thread alone.
 class Decoder {
  public:
@@ -33,8 +35,12 @@ class Decoder {
   // [num_tokens, hidden]: hidden() after the output norm, what the output matrix sees. Last stage,
   // after run_layers(). Device memory, until the next step.
   MatrixView normed_hidden(Stream& stream);
-  // [num_output_rows, local vocabulary], or no rows. Last stage. Device memory, until next step.
-  MatrixView logits(Stream& stream);
+  // [num_rows, hidden]: the rows of hidden states whose logits are wanted.
+  MatrixView output_rows(std::int64_t num_rows) const;
+  // Fills output_rows() with those of the current step. Last stage.
+  MatrixView gather_output_rows(Stream& stream);
+  // [num_rows, local vocabulary] of what lies in output_rows(). Device memory, until the next call.
+  MatrixView logits(Stream& stream, std::int64_t num_rows);
 
   std::int64_t weights_bytes() const { return parameters_.size_bytes(); }
   std::int64_t kv_bytes() const { return kv_cache_.size_bytes(); }

@@ -38,6 +38,25 @@ std::vector<Interval> cut_heads(const AttentionSpec& attention, const std::vecto
   return cut(attention.num_q_heads, granule, shares);
 }
 
+bool has_output_everywhere(const LayoutRequest& request) {
+  return request.output_on_all_stages &&
+         std::all_of(request.stages.begin(), request.stages.end(),
+                     [](const auto& stage) { return stage.size() == 1; });
+}
+
+// Rows of the output matrix of every rank of a stage; none where the stage computes no logits.
+std::vector<Interval> cut_vocabulary(const ModelSpec& spec, const LayoutRequest& request,
+                                     std::size_t stage_index) {
+  const auto& stage = request.stages[stage_index];
+  if (has_output_everywhere(request)) {
+    std::vector<double> shares;
+    for (const auto& one : request.stages) shares.push_back(one.front().speed);
+    return {cut(spec.vocabulary_size, kVocabularyGranule, shares)[stage_index]};
+  }
+  if (stage_index + 1 < request.stages.size()) return std::vector<Interval>(stage.size());
+  return cut(spec.vocabulary_size, kVocabularyGranule, speeds_of(stage));
+}
+
 std::vector<RankShard> cut_stage(const ModelSpec& spec, const LayoutRequest& request,
                                  std::size_t stage_index, Interval layers) {
   const std::vector<double> shares = speeds_of(request.stages[stage_index]);
@@ -47,19 +66,19 @@ std::vector<RankShard> cut_stage(const ModelSpec& spec, const LayoutRequest& req
   const bool by_expert = request.split_by_expert && experts > 0;
   const auto widths = cut(width, ffn_granule_of(spec), shares);
   const auto expert_cuts = cut(experts, 1, shares);
-  const auto rows = cut(spec.vocabulary_size, kVocabularyGranule, shares);
+  const auto rows = cut_vocabulary(spec, request, stage_index);
   std::vector<RankShard> ranks(shares.size());
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     RankShard& rank = ranks[i];
     rank.first_layer = static_cast<std::int32_t>(layers.begin);
     rank.num_layers = static_cast<std::int32_t>(layers.size());
     rank.has_embedding = stage_index == 0;
-    rank.has_output = stage_index + 1 == request.stages.size();
+    rank.has_output = stage_index + 1 == request.stages.size() || has_output_everywhere(request);
     rank.q_heads = heads[i];
     rank.kv_heads = kv_heads_of(spec.attention, heads[i]);
     rank.ffn = by_expert ? Interval{0, width} : widths[i];
     rank.experts = by_expert ? expert_cuts[i] : Interval{0, experts};
-    rank.vocabulary = rank.has_output ? rows[i] : Interval{0, 0};
+    rank.vocabulary = rows[i];
   }
   return ranks;
 }

@@ -30,6 +30,10 @@ struct LayoutRequest {
   ElementType kv_type = ElementType::kF16;
   std::int32_t kv_block_tokens = 32;
   bool split_by_expert = false;
+  // Where there are several stages of one device each: cut the output matrix over all of them, not
+  // only over the last. What the last stage alone would compute for every token of a decode is
+  // then no longer in the way of an even cut of the layers.
+  bool output_on_all_stages = false;
 };
 
 // Cuts `total` units into contiguous intervals in proportion to `shares` (each >= 0, sum > 0), by

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/units.h"
@@ -121,6 +122,31 @@ TEST(LayOut, FortyThreeLayersOverTwoStages) {
   EXPECT_EQ(plan.stages[1].num_layers, 21);
   EXPECT_EQ(plan.stages[0].ranks[0].shard.vocabulary.size(), 0);
   EXPECT_EQ(plan.stages[1].ranks[0].shard.vocabulary.size(), 1000);
+}
+
+TEST(LayOut, TheOutputMatrixIsCutOverAllStagesOfSingleDevices) {
+  const ModelSpec spec = model_for_test({.layers = 6});
+  LayoutRequest request;
+  request.stages = {devices(1), devices(1, 1), devices(1, 2)};
+  request.output_on_all_stages = true;
+  const Plan plan = must_lay_out(spec, request);
+  std::int64_t next = 0;
+  for (const StagePlan& stage : plan.stages) {
+    const RankShard& shard = stage.ranks[0].shard;
+    EXPECT_TRUE(shard.has_output);
+    EXPECT_EQ(shard.vocabulary.begin, next);
+    EXPECT_NEAR(static_cast<double>(shard.vocabulary.size()), 1000 / 3.0, 32);
+    next = shard.vocabulary.end;
+  }
+  EXPECT_EQ(next, 1000);
+  const auto back = plan_from_json(to_json(plan), spec);
+  ASSERT_TRUE(back.ok()) << back.error().to_string();
+  EXPECT_EQ(back->stages[0].ranks[0].shard, plan.stages[0].ranks[0].shard);
+
+  request.stages = {devices(1), devices(2, 1)};
+  const Plan grouped = must_lay_out(spec, request);
+  EXPECT_FALSE(grouped.stages[0].ranks[0].shard.has_output);
+  EXPECT_EQ(grouped.stages[1].ranks[1].shard.vocabulary.end, 1000);
 }
 
 TEST(LayOut, EveryStageGetsALayerHoweverSlow) {
@@ -263,6 +289,23 @@ TEST(Validate, FindsGapsAndOverlaps) {
   refuses([&](Plan& p) { p.stages[0].num_layers = 3; }, "layers");
   refuses([&](Plan& p) { p.stages.clear(); }, "no stages");
   refuses([&](Plan& p) { p.kv.num_blocks = 0; }, "KV blocks");
+}
+
+TEST(Validate, EarlyStagesComputeLogitsOnlyWhereTheyAreSingleDevices) {
+  const ModelSpec spec = model_for_test({.layers = 4});
+  LayoutRequest request;
+  request.stages = {devices(1), devices(1, 1)};
+  request.output_on_all_stages = true;
+  Plan gap = must_lay_out(spec, request);
+  gap.stages[1].ranks[0].shard.vocabulary.begin += 32;
+  EXPECT_THAT(validate(gap, spec).error().to_string(), HasSubstr("vocabulary rows"));
+
+  request.stages = {devices(1), devices(2, 1)};
+  Plan grouped = must_lay_out(spec, request);
+  grouped.stages[0].ranks[0].shard.has_output = true;
+  grouped.stages[0].ranks[0].shard.vocabulary = {0, 32};
+  grouped.stages[1].ranks[0].shard.vocabulary.begin = 32;
+  EXPECT_THAT(validate(grouped, spec).error().to_string(), HasSubstr("early stage"));
 }
 
 }  // namespace

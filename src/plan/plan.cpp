@@ -24,6 +24,27 @@ Status check_cover(const StagePlan& stage, std::size_t stage_index, std::string_
                    std::to_string(next));
 }
 
+// Rows of the output matrix lie on the last stage, or on every stage of a pipeline of single
+// devices.
+Status check_vocabulary(const Plan& plan, const ModelSpec& spec) {
+  StagePlan all;
+  bool is_grouped = false;
+  bool is_early = false;
+  for (std::size_t i = 0; i < plan.stages.size(); ++i) {
+    is_grouped |= plan.stages[i].ranks.size() > 1;
+    for (const RankPlan& rank : plan.stages[i].ranks) {
+      is_early |= rank.shard.has_output && i + 1 < plan.stages.size();
+      all.ranks.push_back(rank);
+    }
+  }
+  if (is_early && is_grouped) {
+    return malformed("plan", "an early stage computes logits", "that only of single devices",
+                     "stages of several");
+  }
+  return check_cover(all, plan.stages.size() - 1, "vocabulary rows", spec.vocabulary_size,
+                     &RankShard::vocabulary);
+}
+
 Status check_stage(const Plan& plan, std::size_t index, const ModelSpec& spec) {
   const StagePlan& stage = plan.stages[index];
   TANDEM_TRY_STATUS(
@@ -36,8 +57,6 @@ Status check_stage(const Plan& plan, std::size_t index, const ModelSpec& spec) {
                                   &RankShard::ffn));
   }
   const bool is_last = index + 1 == plan.stages.size();
-  TANDEM_TRY_STATUS(check_cover(stage, index, "vocabulary rows", is_last ? spec.vocabulary_size : 0,
-                                &RankShard::vocabulary));
   for (const RankPlan& rank : stage.ranks) {
     const RankShard& shard = rank.shard;
     const std::string where = fmt::format("plan: stage {}: device {}", index, rank.device);
@@ -47,7 +66,8 @@ Status check_stage(const Plan& plan, std::size_t index, const ModelSpec& spec) {
     if (shard.kv_heads != kv_heads_of(spec.attention, shard.q_heads)) {
       return malformed(where, "KV heads do not match its query heads");
     }
-    if (shard.has_embedding != (index == 0) || shard.has_output != is_last) {
+    const bool has_output = is_last || !shard.vocabulary.empty();
+    if (shard.has_embedding != (index == 0) || shard.has_output != has_output) {
       return malformed(where, "embedding and output belong to the first and last stage");
     }
     const Interval all_experts{0, spec.feed_forward.num_experts};
@@ -99,6 +119,7 @@ Status validate(const Plan& plan, const ModelSpec& spec) {
     return malformed("plan", "layers are not all held", std::to_string(spec.num_layers),
                      std::to_string(next_layer));
   }
+  TANDEM_TRY_STATUS(check_vocabulary(plan, spec));
   if (plan.kv.num_blocks < 1 || plan.kv.block_tokens < 1 || plan.max_batch_tokens < 1 ||
       plan.micro_batch_tokens < 1 || plan.max_sequences < 1) {
     return malformed("plan", "KV blocks, batch tokens and sequences must be at least 1");

@@ -199,7 +199,7 @@ class PlanReader {
     rank.shard.first_layer = stage.first_layer;
     rank.shard.num_layers = stage.num_layers;
     rank.shard.has_embedding = is_first;
-    rank.shard.has_output = is_last;
+    rank.shard.has_output = is_last || !rank.shard.vocabulary.empty();
     rank.weights_bytes = weight_bytes_of(spec_, rank.shard);
     rank.kv_bytes = kv_bytes_per_token(spec_, rank.shard, plan_.kv.type) * plan_.kv.num_blocks *
                     plan_.kv.block_tokens;

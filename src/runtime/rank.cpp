@@ -24,6 +24,10 @@ CommStats operator-(const CommStats& now, const CommStats& before) {
   return delta;
 }
 
+std::int64_t num_output_rows(const MicroStep& step) {
+  return static_cast<std::int64_t>(step.batch->output_rows.size());
+}
+
 }  // namespace
 
 Rank::Rank(RankSeat seat) : seat_(std::move(seat)) {
@@ -52,28 +56,49 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   return {};
 }
 
+// Logits that can be computed come before another step's layers: somebody waits for a token. Those
+// that cannot yet are waited for only where too many are open, so that this stage has work while
+// the later ones are at the steps before.
 Status Rank::run(StepQueue& queue, std::int64_t deadline_us) {
-  for (std::uint64_t index = 0;; ++index) {
-    std::int64_t idle_ns = 0;
-    const auto step = queue.take(index, idle_ns);
-    if (!step) return {};
-    const std::int64_t began = monotonic_ns();
-    output_seconds_ = 0;
-    TANDEM_TRY_STATUS(execute(*step, deadline_us));
-    const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), output_seconds_, idle_ns);
-    if (seat_.trace) trace_step(*step, spent, began);
-    seat_.group->sign();
-    queue.finish(index);
+  deadline_us_ = deadline_us;
+  for (std::uint64_t index = 0;;) {
+    if (must_compute_output()) {
+      TANDEM_TRY_STATUS(compute_output(queue));
+      continue;
+    }
+    auto step = queue.take(index, idle_ns_, [this] { return must_compute_output(); });
+    if (!step && queue.is_stopped()) return {};
+    if (step) TANDEM_TRY_STATUS(run_step(queue, index++, *std::move(step)));
   }
 }
 
-Status Rank::execute(const MicroStep& step, std::int64_t deadline_us) {
+bool Rank::must_compute_output() const {
+  if (open_outputs_.empty()) return false;
+  return static_cast<std::int32_t>(open_outputs_.size()) >= seat_.max_open_outputs ||
+         seat_.output_link->has_message(seat_.output_receiver);
+}
+
+Status Rank::run_step(StepQueue& queue, std::uint64_t index, MicroStep step) {
+  const std::int64_t began = monotonic_ns();
+  TANDEM_TRY_STATUS(execute(step, queue));
+  const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), 1);
+  if (seat_.trace) trace_step(step, "compute", spent, began);
+  seat_.group->sign();
+  if (receives_outputs() && num_output_rows(step) > 0) {
+    open_outputs_.push_back({index, std::move(step)});
+  } else {
+    queue.finish(index);
+  }
+  return {};
+}
+
+Status Rank::execute(const MicroStep& step, StepQueue& queue) {
   decoder_->begin(*stream_, *step.batch);
   TANDEM_TRY_STATUS(enter());
   seat_.group->begin_step();  // waiting for the stage before is no arithmetic of this rank
   TANDEM_TRY_STATUS(decoder_->run_layers(*stream_, *seat_.group));
-  TANDEM_TRY_STATUS(leave(step));
-  return stream_->synchronize(deadline_us);
+  TANDEM_TRY_STATUS(leave(step, queue));
+  return stream_->synchronize(deadline_us_);
 }
 
 // The stage's input: embedded here, or from the stage before.
@@ -95,14 +120,42 @@ void Rank::release_embedding() {
 }
 
 // The stage's result: to the next stage, or this rank's columns of the logits to the host.
-Status Rank::leave(const MicroStep& step) {
+Status Rank::leave(const MicroStep& step, StepQueue& queue) {
   if (seat_.to_next != nullptr) {
     if (seat_.group->rank() != 0) return {};
     return seat_.to_next->send(*stream_, decoder_->hidden());
   }
-  const MatrixView logits = decoder_->logits(*stream_);
+  const MatrixView rows = decoder_->gather_output_rows(*stream_);
+  if (seat_.output_link && rows.rows > 0) {
+    TANDEM_TRY_STATUS(seat_.output_link->send(*stream_, rows));
+    queue.notify();
+  }
+  write_logits(step);
   const std::int64_t began = monotonic_ns();
   if (seat_.group->rank() == 0) copy_hidden(step);
+  output_seconds_ += seconds_of(monotonic_ns() - began);
+  return {};
+}
+
+// The oldest open one. Waits for its hidden states.
+Status Rank::compute_output(StepQueue& queue) {
+  const OpenOutput open = std::move(open_outputs_.front());
+  open_outputs_.pop_front();
+  const std::int64_t began = monotonic_ns();
+  const MatrixView rows = decoder_->output_rows(num_output_rows(open.step));
+  TANDEM_TRY_STATUS(seat_.output_link->receive(*stream_, seat_.output_receiver, rows));
+  write_logits(open.step);
+  TANDEM_TRY_STATUS(stream_->synchronize(deadline_us_));
+  const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), 0);
+  if (seat_.trace) trace_step(open.step, "output", spent, began);
+  seat_.group->sign();
+  queue.finish(open.index);
+  return {};
+}
+
+void Rank::write_logits(const MicroStep& step) {
+  const MatrixView logits = decoder_->logits(*stream_, num_output_rows(step));
+  const std::int64_t began = monotonic_ns();
   const auto vocabulary = seat_.spec->vocabulary_size;
   const std::int64_t bytes = logits.columns * static_cast<std::int64_t>(sizeof(float));
   for (std::int64_t row = 0; bytes > 0 && row < logits.rows; ++row) {
@@ -110,8 +163,7 @@ Status Rank::leave(const MicroStep& step) {
                   seat_.plan.shard.vocabulary.begin;
     stream_->copy_to_host(host, logits.row(row), bytes);
   }
-  output_seconds_ = seconds_of(monotonic_ns() - began);
-  return {};
+  output_seconds_ += seconds_of(monotonic_ns() - began);
 }
 
 // What embeddings are made of: the same on every rank of the group, so the first one's will do.
@@ -127,29 +179,33 @@ void Rank::copy_hidden(const MicroStep& step) {
   }
 }
 
-// Returns where this step's time went.
-RankTimes Rank::add_times(double step_seconds, double output_seconds, std::int64_t idle_ns) {
+// Of a step's layers, or of its logits where those come later. Returns where the time went.
+RankTimes Rank::add_times(double seconds, std::int64_t num_steps) {
   const CommStats group = seat_.group->stats();
   const CommStats from =
       seat_.from_previous ? seat_.from_previous->stats(seat_.group->rank()) : CommStats{};
   const bool sends = seat_.to_next != nullptr && seat_.group->rank() == 0;
   const CommStats to = sends ? seat_.to_next->stats(-1) : CommStats{};
+  const CommStats output =
+      seat_.output_link ? seat_.output_link->stats(seat_.output_receiver) : CommStats{};
   const CommStats group_delta = group - last_group_;
   const CommStats from_delta = from - last_from_;
   const CommStats to_delta = to - last_to_;
+  const CommStats output_delta = output - last_output_;
   last_group_ = group;
   last_from_ = from;
   last_to_ = to;
+  last_output_ = output;
 
   RankTimes spent;
   spent.wait = group_delta.wait_seconds;
   spent.reduce = group_delta.move_seconds;
-  spent.stage_wait = from_delta.wait_seconds + to_delta.wait_seconds;
-  spent.transfer = from_delta.move_seconds + to_delta.move_seconds;
-  spent.output = output_seconds;
+  spent.stage_wait = from_delta.wait_seconds + to_delta.wait_seconds + output_delta.wait_seconds;
+  spent.transfer = from_delta.move_seconds + to_delta.move_seconds + output_delta.move_seconds;
+  spent.output = output_seconds_;
   spent.compute =
-      step_seconds - spent.wait - spent.reduce - spent.stage_wait - spent.transfer - output_seconds;
-  spent.idle = seconds_of(idle_ns);
+      seconds - spent.wait - spent.reduce - spent.stage_wait - spent.transfer - output_seconds_;
+  spent.idle = seconds_of(idle_ns_);
 
   const std::lock_guard lock(times_mutex_);
   times_.wait += spent.wait;
@@ -159,19 +215,23 @@ RankTimes Rank::add_times(double step_seconds, double output_seconds, std::int64
   times_.output += spent.output;
   times_.compute += spent.compute;
   times_.idle += spent.idle;
-  times_.num_steps += 1;
+  times_.num_steps += num_steps;
   times_.sent_bytes += group_delta.sent_bytes + to_delta.sent_bytes;
+  if (!receives_outputs()) times_.sent_bytes += output_delta.sent_bytes;
+  output_seconds_ = 0;
+  idle_ns_ = 0;
   return spent;
 }
 
 // One span a micro-step; within it the parts are sums, not places in time.
-void Rank::trace_step(const MicroStep& step, const RankTimes& spent, std::int64_t began_ns) {
+void Rank::trace_step(const MicroStep& step, const char* what, const RankTimes& spent,
+                      std::int64_t began_ns) {
   if (trace_track_ == 0) {
     trace_track_ = seat_.trace->add_track(
         fmt::format("stage {} rank {}: {}", seat_.stage, seat_.group->rank(), seat_.plan.device));
   }
   seat_.trace->add_span(
-      trace_track_, "compute", began_ns, monotonic_ns(),
+      trace_track_, what, began_ns, monotonic_ns(),
       fmt::format(
           R"("tokens":{},"compute_us":{:.1f},"wait_us":{:.1f},"reduce_us":{:.1f},"stage_wait_us":{:.1f},"transfer_us":{:.1f},"output_us":{:.1f})",
           step.batch->num_tokens(), spent.compute * 1e6, spent.wait * 1e6, spent.reduce * 1e6,
@@ -182,6 +242,7 @@ void Rank::abort(const Error& reason) {
   seat_.group->abort(reason);
   if (seat_.from_previous) seat_.from_previous->abort(reason);
   if (seat_.to_next) seat_.to_next->abort(reason);
+  if (seat_.output_link) seat_.output_link->abort(reason);
 }
 
 RankTimes Rank::times() const {

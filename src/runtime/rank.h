@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,12 @@ struct RankSeat {
   std::shared_ptr<StageLink> from_previous;  // this rank receives as its rank in the group
   std::shared_ptr<StageLink> to_next;        // the group's first rank sends
   std::shared_ptr<TraceWriter> trace;        // may be null
+  // Where every stage holds rows of the output matrix: from the last stage, whose rank sends, to
+  // all others; output_receiver is this rank's number there, -1 the sender's.
+  std::shared_ptr<StageLink> output_link;
+  int output_receiver = -1;
+  // Outputs that this rank may leave to later before it begins another step.
+  std::int32_t max_open_outputs = 1;
 };
 
 // One device with its shard of the weights and of the KV cache. Its thread calls load() and then
@@ -53,20 +60,36 @@ class Rank {
   RankMemory memory() const;
 
  private:
-  Status execute(const MicroStep& step, std::int64_t deadline_us);
+  // A step whose layers are done here and whose part of the logits is not.
+  struct OpenOutput {
+    std::uint64_t index = 0;
+    MicroStep step;
+  };
+
+  // The rank computes logits from hidden states that the last stage sends.
+  bool receives_outputs() const { return seat_.output_link && seat_.output_receiver >= 0; }
+  bool must_compute_output() const;
+  Status run_step(StepQueue& queue, std::uint64_t index, MicroStep step);
+  Status execute(const MicroStep& step, StepQueue& queue);
   Status enter();
-  Status leave(const MicroStep& step);
+  Status leave(const MicroStep& step, StepQueue& queue);
+  Status compute_output(StepQueue& queue);
+  void write_logits(const MicroStep& step);
   void release_embedding();
   void copy_hidden(const MicroStep& step);
-  RankTimes add_times(double step_seconds, double output_seconds, std::int64_t idle_ns);
-  void trace_step(const MicroStep& step, const RankTimes& spent, std::int64_t began_ns);
+  RankTimes add_times(double seconds, std::int64_t num_steps);
+  void trace_step(const MicroStep& step, const char* what, const RankTimes& spent,
+                  std::int64_t began_ns);
 
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
   std::optional<Decoder> decoder_;
   EmbeddingTable embedding_;
+  std::deque<OpenOutput> open_outputs_;
+  std::int64_t deadline_us_ = 0;
   std::int64_t embedded_tokens_ = 0;  // since the table's pages were released
-  double output_seconds_ = 0;         // of the current step
+  double output_seconds_ = 0;         // since times were added
+  std::int64_t idle_ns_ = 0;          // the same
   std::int32_t trace_track_ = 0;      // 0: none
 
   mutable std::mutex times_mutex_;
@@ -74,6 +97,7 @@ class Rank {
   CommStats last_group_;  // counters as of the last step's end
   CommStats last_from_;
   CommStats last_to_;
+  CommStats last_output_;
 };
 
 }  // namespace tandem

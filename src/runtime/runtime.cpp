@@ -62,6 +62,7 @@ class ThreadedRuntime : public Runtime {
  private:
   void seat_ranks(std::shared_ptr<const GgufFile> file,
                   std::vector<std::unique_ptr<Device>> devices);
+  std::shared_ptr<StageLink> link_outputs() const;
   void run_rank(Rank& rank, std::latch& loaded);
   void fail(const Error& error);
   Status failure() const;
@@ -75,6 +76,7 @@ class ThreadedRuntime : public Runtime {
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<std::thread> threads_;
   std::atomic<std::int64_t> loaded_bytes_{0};
+  std::shared_ptr<LogitsMemory> logits_memory_ = std::make_shared<LogitsMemory>();
 
   mutable std::mutex mutex_;
   std::optional<Error> error_;  // the first failure: the runtime is unusable from then on
@@ -82,12 +84,29 @@ class ThreadedRuntime : public Runtime {
   std::map<std::int64_t, std::shared_ptr<PendingStep>> pending_;
 };
 
+// From the last stage to all others, where they hold rows of the output matrix too. Each of them
+// may leave as many outputs open as there are stages; with one slot more the last never waits.
+std::shared_ptr<StageLink> ThreadedRuntime::link_outputs() const {
+  const auto num_stages = static_cast<int>(plan_.stages.size());
+  if (num_stages == 1 || !plan_.stages.front().ranks.front().shard.has_output) return nullptr;
+  LocalLinkOptions options;
+  options.num_receivers = num_stages - 1;
+  options.num_slots = num_stages + 1;
+  options.max_bytes = std::int64_t{plan_.max_output_rows} * spec_.hidden_size *
+                      static_cast<std::int64_t>(sizeof(float));
+  options.deadline_us = kBackstopUs;
+  options.injected_delay_us = options_.injected_link_delay_us;
+  return create_local_link(options);
+}
+
 void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
                                  std::vector<std::unique_ptr<Device>> devices) {
   const std::int64_t message_bytes = std::int64_t{plan_.micro_batch_tokens} * spec_.hidden_size *
                                      static_cast<std::int64_t>(sizeof(float));
   std::size_t next_device = 0;
   std::shared_ptr<StageLink> from_previous;
+  const std::shared_ptr<StageLink> output_link = link_outputs();
+  const auto num_stages = static_cast<std::int32_t>(plan_.stages.size());
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     const StagePlan& stage = plan_.stages[s];
     LocalGroupOptions group_options;
@@ -124,6 +143,9 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.from_previous = from_previous;
       seat.to_next = to_next;
       seat.trace = options_.trace;
+      seat.output_link = output_link;
+      seat.output_receiver = seat.stage + 1 < num_stages ? seat.stage : -1;
+      seat.max_open_outputs = num_stages;
       ranks_.push_back(std::make_unique<Rank>(std::move(seat)));
     }
     from_previous = to_next;
@@ -206,7 +228,7 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
     pieces.push_back(std::move(batch));
   }
   auto step = std::make_shared<PendingStep>();
-  step->logits.resize(static_cast<std::size_t>(rows * spec_.vocabulary_size));
+  step->logits = logits_memory_->take(static_cast<std::size_t>(rows * spec_.vocabulary_size));
   step->hidden.resize(batch_hidden_rows * static_cast<std::size_t>(spec_.hidden_size));
   step->num_open = static_cast<std::int32_t>(pieces.size() * ranks_.size());
 
@@ -270,6 +292,7 @@ Result<StepResult> ThreadedRuntime::wait(std::int64_t number) {
   result.logits = std::move(step->logits);
   result.hidden_size = spec_.hidden_size;
   result.hidden = std::move(step->hidden);
+  result.home = logits_memory_;
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include "device/device.h"
 #include "nn/step_batch.h"
 #include "plan/plan.h"
+#include "runtime/logits_memory.h"
 
 namespace tandem {
 
@@ -24,7 +25,15 @@ struct StepResult {
   std::int64_t vocabulary_size = 0;
   std::vector<float> logits;  // [num_output_rows, vocabulary_size]
   std::int64_t hidden_size = 0;
-  std::vector<float> hidden;  // [num_hidden_rows, hidden_size], after the output norm
+  std::vector<float> hidden;           // [num_hidden_rows, hidden_size], after the output norm
+  std::shared_ptr<LogitsMemory> home;  // gets the memory back; may be null
+
+  StepResult() = default;
+  StepResult(StepResult&&) = default;
+  StepResult& operator=(StepResult&&) = default;
+  ~StepResult() {
+    if (home) home->give_back(std::move(logits));
+  }
 
   std::span<const float> row(std::size_t index) const {
     const auto size = static_cast<std::size_t>(vocabulary_size);

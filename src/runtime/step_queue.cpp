@@ -15,20 +15,31 @@ constexpr WaitLimits kIdleLimits{.pause_us = 5, .spin_us = 300, .deadline_us = 3
 void StepQueue::push(MicroStep step) {
   {
     const std::lock_guard lock(mutex_);
-    entries_.emplace(next_++, Entry{std::move(step), num_ranks_});
+    entries_.emplace(next_.load(), Entry{std::move(step), num_ranks_});
+    next_.fetch_add(1);
   }
-  num_pushed_.advance();
+  num_events_.advance();
 }
 
-std::optional<MicroStep> StepQueue::take(std::uint64_t index, std::int64_t& idle_ns) {
-  const auto target = static_cast<std::uint32_t>((index + 1) & 0x7fffffffu);
+void StepQueue::notify() {
+  num_events_.advance();
+}
+
+std::optional<MicroStep> StepQueue::take(std::uint64_t index, std::int64_t& idle_ns,
+                                         const std::function<bool()>& or_when) {
   const std::int64_t began = monotonic_ns();
-  auto outcome = WaitableCounter::Outcome::kDeadline;
-  while (outcome == WaitableCounter::Outcome::kDeadline) {
-    outcome = num_pushed_.wait_for(target, kIdleLimits);
+  while (!num_events_.interrupted()) {
+    // Read before looking: what happens after the look ends the wait.
+    const std::uint32_t seen = num_events_.count();
+    if (next_.load() > index) break;
+    if (or_when && or_when()) {
+      idle_ns += monotonic_ns() - began;
+      return std::nullopt;
+    }
+    num_events_.wait_for((seen + 1) & 0x7fffffffu, kIdleLimits);
   }
   idle_ns += monotonic_ns() - began;
-  if (num_pushed_.interrupted()) return std::nullopt;
+  if (num_events_.interrupted()) return std::nullopt;
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(index);
   TANDEM_CHECK(found != entries_.end(), "a micro-step that was taken twice");
@@ -45,7 +56,7 @@ void StepQueue::finish(std::uint64_t index) {
 }
 
 void StepQueue::stop() {
-  num_pushed_.interrupt();
+  num_events_.interrupt();
 }
 
 }  // namespace tandem

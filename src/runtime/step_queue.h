@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,9 +36,14 @@ class StepQueue {
   explicit StepQueue(std::int32_t num_ranks) : num_ranks_(num_ranks) {}
 
   void push(MicroStep step);
-  // The micro-step `index` (0, 1, ...). Blocks until it is there; nullopt once stop() was called.
-  // idle_us is raised by the time blocked.
-  std::optional<MicroStep> take(std::uint64_t index, std::int64_t& idle_ns);
+  // The micro-step `index` (0, 1, ...). Blocks until it is there; nullopt once stop() was called,
+  // or when it is not there but `or_when` holds, which is asked again after each notify().
+  // idle_ns is raised by the time blocked.
+  std::optional<MicroStep> take(std::uint64_t index, std::int64_t& idle_ns,
+                                const std::function<bool()>& or_when = {});
+  // Something changed for those who wait with `or_when`.
+  void notify();
+  bool is_stopped() const { return num_events_.interrupted(); }
   // This rank has done micro-step `index`; completes its step if it was the last.
   void finish(std::uint64_t index);
   // Ends all waits, present and future.
@@ -50,9 +56,9 @@ class StepQueue {
   };
 
   const std::int32_t num_ranks_;
-  WaitableCounter num_pushed_;
+  WaitableCounter num_events_;  // steps pushed, and notifications
   std::mutex mutex_;
-  std::uint64_t next_ = 0;
+  std::atomic<std::uint64_t> next_{0};  // raised under the mutex
   std::map<std::uint64_t, Entry> entries_;
 };
 

@@ -56,6 +56,25 @@ TEST(StepQueue, TakeBlocksUntilThereIsAStepAndCountsTheTime) {
   late.join();
 }
 
+TEST(StepQueue, TakeReturnsForSomethingElseOnceItIsSo) {
+  StepQueue queue(1);
+  std::atomic<bool> is_so{false};
+  std::int64_t idle_ns = 0;
+  std::thread late([&] {
+    queue.notify();  // nothing has changed yet
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    is_so = true;
+    queue.notify();
+  });
+  EXPECT_FALSE(queue.take(0, idle_ns, [&] { return is_so.load(); }).has_value());
+  EXPECT_FALSE(queue.is_stopped());
+  EXPECT_GE(idle_ns, 5'000'000);
+  late.join();
+  push_step(queue, 1, 7);
+  // A step that is there comes first.
+  EXPECT_EQ(queue.take(0, idle_ns, [&] { return is_so.load(); })->first_output_row, 7);
+}
+
 TEST(StepQueue, StopEndsAWaitThatHasBegunAndThoseToCome) {
   StepQueue queue(1);
   std::thread late([&queue] {

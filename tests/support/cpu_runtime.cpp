@@ -19,6 +19,7 @@ Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const
   request.kv_block_tokens = 16;
   request.kv_type = run.kv_type;
   request.split_by_expert = split.by_expert;
+  request.output_on_all_stages = true;
   std::vector<std::unique_ptr<Device>> devices;
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (const auto& stage : split.stages) {

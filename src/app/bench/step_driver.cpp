@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/index_of_largest.h"
 
 namespace tandem {
 namespace {
@@ -124,9 +125,8 @@ Status StepDriver::decode_once(std::int32_t concurrency, RunTimes& run) {
       const std::int64_t began = monotonic_ns();
       std::size_t row = 0;
       for (std::int32_t s = group; s < concurrency; s += num_groups, ++row) {
-        const auto logits = result.row(row);
-        next_tokens_[static_cast<std::size_t>(s)] = static_cast<std::int32_t>(
-            std::max_element(logits.begin(), logits.end()) - logits.begin());
+        next_tokens_[static_cast<std::size_t>(s)] =
+            static_cast<std::int32_t>(index_of_largest(result.row(row)));
       }
       run.sampling += seconds_since(began);
       if (token + 1 < workload_.gen_tokens) TANDEM_TRY_STATUS(submit(group, token + 1));

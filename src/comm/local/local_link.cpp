@@ -67,6 +67,12 @@ class LocalLink : public StageLink {
     return {};
   }
 
+  bool has_message(int receiver) const override {
+    const WaitableCounter& sent = ends_[0].passed;
+    const End& own = ends_[static_cast<std::size_t>(receiver + 1)];
+    return sent.interrupted() ||
+           sent.has_reached(static_cast<std::uint32_t>(own.passed.count() + 1));
+  }
   void abort(const Error& reason) override { fail(peer_lost(reason)); }
   CommStats stats(int receiver) const override {
     return ends_[static_cast<std::size_t>(receiver + 1)].stats;

@@ -25,6 +25,22 @@ LocalLinkOptions options_for(int num_receivers, int num_slots = 2) {
   return options;
 }
 
+TEST(LocalLink, KnowsWhetherAMessageWaitsForAReceiver) {
+  const auto link = create_local_link(options_for(2));
+  const auto stream = any_stream();
+  float number = 5.0f;
+  const MatrixView x{&number, 1, 1, 1};
+  EXPECT_FALSE(link->has_message(0));
+  ASSERT_TRUE(link->send(*stream, x).ok());
+  EXPECT_TRUE(link->has_message(0));
+  EXPECT_TRUE(link->has_message(1));
+  ASSERT_TRUE(link->receive(*stream, 0, x).ok());
+  EXPECT_FALSE(link->has_message(0));
+  EXPECT_TRUE(link->has_message(1));
+  link->abort({ErrorCode::kDeviceFailed, "a fault", {}, {}, {}});
+  EXPECT_TRUE(link->has_message(0));  // receive() will not block
+}
+
 TEST(LocalLink, EveryReceiverGetsEveryMessageInOrder) {
   for (const int num_receivers : {1, 2, 5}) {
     for (const int num_slots : {2, 3}) {

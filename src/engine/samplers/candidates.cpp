@@ -7,12 +7,29 @@
 
 namespace tandem {
 
+namespace {
+
+// Is any of them above `least`? NaN is not.
+bool any_above(std::span<const float> logits, float least) {
+  int count = 0;
+  for (const float logit : logits) count += logit > least ? 1 : 0;
+  return count > 0;
+}
+
+}  // namespace
+
 void Candidates::assign(std::span<const float> logits, std::int32_t top_k) {
+  // Where a few are kept, most runs of logits hold none of them, which vectors see at once.
+  constexpr std::size_t kRun = 64;
   items_.clear();
   num_sorted_ = 0;
   const std::size_t limit = top_k > 0 ? static_cast<std::size_t>(top_k) : logits.size();
   const bool is_limited = limit < logits.size();
   for (std::size_t i = 0; i < logits.size(); ++i) {
+    while (is_limited && items_.size() == limit && i % kRun == 0 && i + kRun < logits.size() &&
+           !any_above(logits.subspan(i, kRun), items_.front().logit)) {
+      i += kRun;
+    }
     // Also false for NaN.
     if (!(logits[i] >= -std::numeric_limits<float>::max())) continue;
     const Candidate candidate{static_cast<std::int32_t>(i),

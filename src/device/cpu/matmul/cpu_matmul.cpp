@@ -22,6 +22,9 @@ namespace {
 constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kPassPanels = 2;
 constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;
+// Up to so many rows of x, unpacking weights in registers again for every four of them is cheaper
+// than laying them down for a tile.
+constexpr std::int64_t kFewRows = 8;
 // How the rows of x are given to the kernels of a weight.
 enum class Form : std::uint8_t { kRounded, kFloats, kBf16 };
 
@@ -184,7 +187,7 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
     const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
     mine.rows[static_cast<std::size_t>(i)] = prepared.rounded_row(product.starts_index, row);
   }
-  if (product.num_rows <= kMaxDecodeRows && rounded.decode != nullptr) {
+  if (product.num_rows <= kFewRows && rounded.decode != nullptr) {
     float* sums = mine.sums.data();
     for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
       decode_panel(product, p, static_cast<int>(count), sums, mine);
@@ -228,9 +231,18 @@ void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, 
   const CpuWeight& weight = *product.weight;
   const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
   const std::byte* groups = product.groups + panel * kPanelGroups * group_bytes;
+  if (count <= kMaxDecodeRows) {
+    rounded.decode(weight.type(), groups, product.groups_of(panel), group_bytes, weight.columns(),
+                   mine.rows.data(), count, sums);
+    return;
+  }
+  // A group's packed bytes stay in the L1 cache for the next rows of x.
   for (int g = 0; g < product.groups_of(panel); ++g) {
-    rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(), mine.rows.data(),
-                   count, sums + g * kGroupRows);
+    for (int row = 0; row < count; row += kMaxDecodeRows) {
+      rounded.decode(weight.type(), groups + g * group_bytes, 1, group_bytes, weight.columns(),
+                     mine.rows.data() + row, std::min(kMaxDecodeRows, count - row),
+                     sums + row * kPanelRows + g * kGroupRows);
+    }
   }
 }
 
