@@ -60,8 +60,7 @@ endfunction()
 
 # tandem_cuda_sources(VARIABLE FOLDER): what a CUDA library of FOLDER is made of.
 function(tandem_cuda_sources variable folder)
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cu ${folder}/*.cpp ${folder}/*/*.cu
-       ${folder}/*/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cu ${folder}/*.cpp)
   list(FILTER sources EXCLUDE REGEX "(_test|/no_[a-z]+)\\.cpp$")
   set(${variable} ${sources} PARENT_SCOPE)
 endfunction()

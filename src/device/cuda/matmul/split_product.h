@@ -31,8 +31,14 @@ struct PackedStep {
   typename Codec::Codes codes[kStepChunks];
   typename Codec::Scales scales[Codec::kSharesScales ? 1 : kStepChunks];
 
-  __device__ __forceinline__ const typename Codec::Scales& scales_of(int c) const {
-    return scales[Codec::kSharesScales ? 0 : c];
+  // Words that are the unit's are those of its first chunk, so that the others' are not kept.
+  __device__ __forceinline__ typename Codec::Scales scales_of(int c) const {
+    typename Codec::Scales result = scales[Codec::kSharesScales ? 0 : c];
+    if constexpr (Codec::kSubs == 2) {
+      TANDEM_UNROLL
+      for (int i = 2; i < Codec::kScaleWords; ++i) result.words[i] = scales[0].words[i];
+    }
+    return result;
   }
   __device__ __forceinline__ void load(const std::uint8_t* group, int step, int num_chunks,
                                        int lane) {
