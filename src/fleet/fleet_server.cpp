@@ -6,7 +6,9 @@ namespace tandem {
 
 Result<std::unique_ptr<FleetServer>> FleetServer::start(EventLoop& loop, FleetControl& control) {
   std::unique_ptr<FleetServer> server(new FleetServer(loop, control));
-  TANDEM_TRY(server->router_, Router::create(loop, control));
+  TANDEM_TRY(server->router_, Router::create(loop, control, [self = server.get()] {
+               return self->num_connections();
+             }));
   for (const ListenAddress& address : control.config().listen.addresses) {
     TANDEM_TRY(auto listening, server->listen(address, {}));
     server->servers_.push_back(std::move(listening));

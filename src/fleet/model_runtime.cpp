@@ -5,11 +5,11 @@
 
 namespace tandem {
 
-ModelRuntime::ModelRuntime(EventLoop& loop, std::string name, std::string log_file,
+ModelRuntime::ModelRuntime(EventLoop& loop, std::string name, const std::string& log_file,
                            ModelEvents events)
     : loop_(loop),
       name_(std::move(name)),
-      log_(std::move(log_file)),
+      log_(log_file, log_file.empty()),
       events_(std::move(events)),
       drain_timer_(loop) {}
 

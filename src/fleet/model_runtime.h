@@ -25,7 +25,8 @@ class ModelRuntime {
  public:
   using MakeSettings = std::function<WorkerSettings(std::size_t replica, PlacedReplica placed)>;
 
-  ModelRuntime(EventLoop& loop, std::string name, std::string log_file, ModelEvents events);
+  // log_file: empty for standard error.
+  ModelRuntime(EventLoop& loop, std::string name, const std::string& log_file, ModelEvents events);
   ~ModelRuntime();
 
   // Starts a process for each of `placed`. Only where is_stopped().

@@ -64,10 +64,6 @@ ApiError no_such_model(const std::string& name) {
           0};
 }
 
-ApiError forbidden(std::string what) {
-  return {403, std::move(what), "permission_error", {}, "not_allowed", 0};
-}
-
 std::string_view given_key(const HttpRequest& request) {
   std::string_view given;
   if (const std::string* key = request.header("x-api-key")) given = *key;
@@ -121,10 +117,18 @@ bool Router::Client::may_use(const std::string& model) const {
          std::ranges::find(key->models, model) != key->models.end();
 }
 
-Result<std::unique_ptr<Router>> Router::create(EventLoop& loop, FleetControl& control) {
+Result<std::unique_ptr<Router>> Router::create(EventLoop& loop, FleetControl& control,
+                                               std::function<std::int32_t()> count_connections) {
   std::unique_ptr<Router> router(new Router(loop, control));
+  router->count_connections_ = std::move(count_connections);
   TANDEM_TRY_STATUS(router->refresh());
   return router;
+}
+
+FleetStatus Router::status() const {
+  FleetStatus status = control_.status();
+  status.connections = count_connections_();
+  return status;
 }
 
 Status Router::refresh() {
@@ -197,12 +201,12 @@ bool Router::serve_own(const Exchange& exchange, const Client& client) {
     serve_models(*exchange, client);
   } else if (path == "/metrics") {
     exchange->respond(
-        {200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(control_.status()), {}});
+        {200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(status()), {}});
   } else if (path == "/fleet") {
-    FleetStatus status = control_.status();
-    std::erase_if(status.models,
+    FleetStatus shown = status();
+    std::erase_if(shown.models,
                   [&](const ModelStatus& model) { return !client.may_use(model.name); });
-    respond_json(*exchange, status_json(status));
+    respond_json(*exchange, status_json(shown));
   } else {
     return false;
   }
@@ -218,8 +222,16 @@ bool Router::serve_admin(const Exchange& exchange, const Client& client) {
   const bool is_log = what == "GET /logs/stream";
   if (!is_load && !is_unload && !is_reload && !is_log) return false;
   if (!client.is_admin()) {
-    refuse(*exchange,
-           forbidden(request.path + " needs a key with admin = true in the fleet's file"));
+    // Whoever has shown no key may have one.
+    const bool is_nameless = client.key != nullptr && client.key->anonymous;
+    ApiError error{403,
+                   request.path + " needs a key with admin = true in the fleet's file",
+                   "permission_error",
+                   {},
+                   "not_allowed",
+                   0};
+    if (is_nameless) error.status = 401;
+    refuse(*exchange, error);
   } else if (is_log) {
     serve_logs(exchange);
   } else if (is_reload) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +20,9 @@ namespace tandem {
 class Router {
  public:
   // `control` must outlive the router.
-  static Result<std::unique_ptr<Router>> create(EventLoop& loop, FleetControl& control);
+  // count_connections: of clients, for what the fleet shows of itself.
+  static Result<std::unique_ptr<Router>> create(EventLoop& loop, FleetControl& control,
+                                                std::function<std::int32_t()> count_connections);
 
   // port_model: the model whose own port the request came to; empty: the fleet's port.
   void handle(const std::shared_ptr<HttpExchange>& exchange, const std::string& port_model);
@@ -38,6 +41,7 @@ class Router {
   };
 
   Router(EventLoop& loop, FleetControl& control) : loop_(loop), control_(control) {}
+  FleetStatus status() const;
   std::optional<Client> identify(const HttpRequest& request) const;
   bool serve_own(const Exchange& exchange, const Client& client);
   bool serve_admin(const Exchange& exchange, const Client& client);
@@ -53,6 +57,7 @@ class Router {
 
   EventLoop& loop_;
   FleetControl& control_;
+  std::function<std::int32_t()> count_connections_;
   BackgroundThread scanner_;            // of large bodies, which would hold all others up
   std::unique_ptr<AccessGuard> guard_;  // of hosts and origins; keys are looked at here
 };

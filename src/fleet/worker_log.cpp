@@ -9,7 +9,7 @@
 
 namespace tandem {
 
-WorkerLog::WorkerLog(std::string file) : path_(std::move(file)) {}
+WorkerLog::WorkerLog(std::string file, bool echoes) : path_(std::move(file)), echoes_(echoes) {}
 
 void WorkerLog::append(const std::string& source, std::string_view output) {
   std::string& line = unfinished_[source];
@@ -40,6 +40,7 @@ std::uint64_t WorkerLog::subscribe(std::function<void(const std::string& line)> 
 }
 
 void WorkerLog::add(std::string line) {
+  if (echoes_) std::fwrite(line.data(), 1, line.size(), stderr);
   write(line);
   // A copy: a listener may unsubscribe itself.
   const auto listeners = listeners_;

@@ -19,8 +19,9 @@ class WorkerLog {
   static constexpr std::size_t kMaxLineBytes = 4 * 1024;  // longer lines are cut
   static constexpr std::size_t kMaxFileBytes = 16 << 20;  // then the file becomes FILE.1
 
-  // file: empty for none. One that cannot be written is said once and then left.
-  explicit WorkerLog(std::string file = {});
+  // file: empty for none. One that cannot be written is said once and then left. echoes: every line
+  // goes to standard error as well.
+  explicit WorkerLog(std::string file = {}, bool echoes = false);
 
   // Takes output as it comes, in pieces of any size; `source` goes before each of its lines.
   void append(const std::string& source, std::string_view output);
@@ -39,6 +40,7 @@ class WorkerLog {
   void write(const std::string& line);
 
   std::string path_;
+  bool echoes_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{nullptr, &std::fclose};
   std::size_t file_bytes_ = 0;
   std::map<std::string, std::string> unfinished_;  // by source
