@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace tandem {
 namespace {
@@ -271,6 +272,19 @@ TEST(FleetConfig, MovedLinesChangeNothing) {
   const FleetConfig first = parse(kModel).config;
   EXPECT_EQ(first, parse(std::string("# a comment\n\n") + kModel).config);
   EXPECT_NE(first, parse(model_with("priority = 1")).config);
+}
+
+// The seeds of the fuzz target: every key there is, and the example.
+TEST(FleetConfig, SeedsAreAccepted) {
+  for (const char* name :
+       {"tests/fuzz/corpus/fleet_config/everything.toml", "examples/fleet.toml"}) {
+    std::ifstream file(std::string(TANDEM_SOURCE_DIR) + "/" + name);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const FleetConfigOutcome outcome = parse(text);
+    EXPECT_GE(outcome.config.models.size(), 3u) << name;
+    EXPECT_THAT(outcome.errors, IsEmpty())
+        << (outcome.errors.empty() ? "" : outcome.errors[0].to_string());
+  }
 }
 
 class FleetConfigFile : public ::testing::Test {
