@@ -8,6 +8,7 @@
 #include "app/command.h"
 #include "app/default_model.h"
 #include "app/plan_options.h"
+#include "fleet/fleet.h"
 #include "fleet/placement.h"
 #include "gguf/gguf_file.h"
 
@@ -19,6 +20,7 @@ using Json = nlohmann::json;
 struct FleetOptions {
   std::string path;
   std::string machine_path;  // plan for a machine as JSON instead of this computer
+  std::string reload_path;
   bool check = false;
   bool plan_only = false;
   bool json = false;
@@ -99,9 +101,56 @@ void report_check(const FleetConfig& config, const FleetPlacement& placement, bo
              config.keys.size() == 1 ? "" : "s");
 }
 
+// What the running part needs of a placement.
+FleetLayout layout_of(const FleetPlacement& placement) {
+  FleetLayout layout;
+  for (const MemoryPool& pool : placement.pools) {
+    layout.pool_bytes.push_back(pool.usable_bytes());
+    layout.devices.push_back({pool.name, pool.title, pool.total_bytes, 0});
+  }
+  for (const ModelPlacement& model : placement.models) {
+    PlacedModel& placed = layout.models[model.name];
+    placed.needs = model.needs();
+    for (const ReplicaPlacement& replica : model.replicas) {
+      PlacedReplica& out = placed.replicas.emplace_back();
+      out.plan = replica.plan;
+      out.cores = replica.cores;
+      for (const DeviceUse& use : replica.shares) {
+        out.devices.push_back(use.device);
+        out.shares.push_back({use.device, use.total_bytes()});
+      }
+      if (replica.plan) placed.context_tokens = replica.plan->context_tokens;
+    }
+  }
+  return layout;
+}
+
+// The file read and placed on this computer, at start and at each reload.
+Result<std::pair<FleetConfig, FleetLayout>> read_fleet(const std::string& path) {
+  FleetConfigOutcome outcome = load_fleet_config(path);
+  if (!outcome.errors.empty()) return first_of(outcome.errors);
+  TANDEM_TRY(const Machine machine, choose_machine({}));
+  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, path));
+  TANDEM_TRY_STATUS(refuse_misfit(placement, path));
+  return std::pair{std::move(outcome.config), layout_of(placement)};
+}
+
+Status run(const FleetOptions& options, const FleetConfig& config) {
+  FleetRunOptions running;
+  running.config_path = options.path;
+  running.on_listening = [address = config.listen.addresses.front(),
+                          is_tls = !config.listen.certificate_file.empty()](std::uint16_t port) {
+    fmt::print(stderr, "fleet on {}://{}\n", is_tls ? "https" : "http",
+               ListenAddress{address.host, port}.to_string());
+  };
+  return run_fleet(running, [path = options.path] { return read_fleet(path); });
+}
+
 Status fleet_command(const FleetOptions& options) {
-  if (!options.check && !options.plan_only) {
-    return invalid_argument("say what to do with the file", "--check or --plan-only");
+  if (options.path.empty()) return invalid_argument("no file: tandem fleet fleet.toml");
+  const bool only_looks = options.check || options.plan_only;
+  if (!only_looks && (options.json || !options.machine_path.empty())) {
+    return invalid_argument("--json and --machine go with --check or --plan-only");
   }
   const FleetConfigOutcome outcome = load_fleet_config(options.path);
   if (!outcome.errors.empty()) {
@@ -112,6 +161,7 @@ Status fleet_command(const FleetOptions& options) {
     }
     return outcome.errors.back();
   }
+  if (!only_looks) return run(options, outcome.config);
   TANDEM_TRY(const Machine machine, choose_machine({{}, {}, options.machine_path, {}}));
   TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, options.path));
   if (!options.plan_only) {
@@ -129,7 +179,7 @@ Status fleet_command(const FleetOptions& options) {
 void add_fleet_command(CLI::App& app, CommandOutcome& outcome) {
   auto options = std::make_shared<FleetOptions>();
   CLI::App* command = app.add_subcommand("fleet", "Many models behind one port, from a TOML file");
-  command->add_option("file", options->path, "fleet.toml (docs/fleet.md)")->required();
+  command->add_option("file", options->path, "fleet.toml (docs/fleet.md)");
   command->add_flag("--check", options->check,
                     "Check the file and that everything fits; run nothing");
   command->add_flag("--plan-only", options->plan_only,
@@ -137,8 +187,17 @@ void add_fleet_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_option("--machine", options->machine_path,
                       "With --check or --plan-only: a machine as JSON instead of this computer");
   command->add_flag("--json", options->json, "One JSON document");
-  command->callback(
-      [options, &outcome] { finish_command(outcome, [&] { return fleet_command(*options); }); });
+  command->require_subcommand(0, 1);
+  CLI::App* reload =
+      command->add_subcommand("reload", "Have the running fleet of this file read it again");
+  reload->add_option("file", options->reload_path, "fleet.toml")->required();
+  reload->callback([options, &outcome] {
+    finish_command(outcome, [&] { return signal_reload(options->reload_path); });
+  });
+  command->callback([command, options, &outcome] {
+    if (!command->get_subcommands().empty()) return;
+    finish_command(outcome, [&] { return fleet_command(*options); });
+  });
 }
 
 }  // namespace tandem
