@@ -86,7 +86,7 @@ TEST(DraftModel, AnswersAreTheSameWithFewerSteps) {
     EXPECT_EQ(answers[i], expected_answer({std::int32_t(i), 2, 3, 4, 5}, 40, kVocabulary));
   }
   EXPECT_LT(engine.stats().counters.steps, 25);
-  EXPECT_GT(engine.stats().counters.accepted_tokens, 60);
+  EXPECT_GT(engine.stats().counters.accepted_tokens, 50);
 }
 
 }  // namespace
