@@ -34,10 +34,10 @@ function(tandem_room name)
   endif()
 endfunction()
 
-# tandem_test(NAME SOURCES file... LINK library... [LABELS label...])
-# One GoogleTest program; each of its cases is one CTest test.
+# tandem_test(NAME SOURCES file... LINK library... [LABELS label...] [PREFIX text] [TIMEOUT s])
+# One GoogleTest program; each of its cases is one CTest test, named PREFIX and the case.
 function(tandem_test name)
-  cmake_parse_arguments(TEST "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT;PREFIX" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()
@@ -60,7 +60,7 @@ function(tandem_test name)
         TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
     endif()
   endforeach()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
     PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
 endfunction()
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -32,27 +33,63 @@ Result<Plan> read_plan(const std::string& path, const ModelSpec& spec) {
   return plan;
 }
 
-Result<std::unique_ptr<Device>> open_device(const MachineDevice& device,
-                                            const ModelOptions& options) {
-  if (device.kind == MachineDeviceKind::kGpu) {
-    return unsupported(device.id, "this build has no CUDA support",
-                       "a build made where nvcc (CUDA 12 or 13) is installed");
-  }
+// Rounding of every buffer up to the arena's alignment.
+constexpr std::int64_t kArenaSlackBytes = std::int64_t{1} << 20;
+
+Arithmetic arithmetic_of(const ModelOptions& options) {
+  return options.arithmetic == "float" ? Arithmetic::kFloat : Arithmetic::kInt8;
+}
+
+// The GPU, or the part of one, that a rank of the plan runs on. specs: of all ranks.
+Result<std::unique_ptr<Device>> open_gpu(const RankPlan& rank, const DeviceSpec& spec,
+                                         const std::vector<DeviceSpec>& specs,
+                                         const ModelOptions& options) {
+  CudaDeviceOptions gpu;
+  gpu.gpu_index = spec.gpu_index;
+  gpu.num_parts =
+      static_cast<int>(std::count_if(specs.begin(), specs.end(), [&](const DeviceSpec& other) {
+        return other.kind == spec.kind && other.gpu_index == spec.gpu_index;
+      }));
+  gpu.arena_bytes = rank.total_bytes() + kArenaSlackBytes;
+  gpu.arithmetic = arithmetic_of(options);
+  return create_cuda_device(rank.device, gpu);
+}
+
+Result<std::unique_ptr<Device>> open_cpu(const MachineDevice& device, const ModelOptions& options) {
   CpuDeviceOptions cpu;
   cpu.cores = device.cores;
   const auto threads = static_cast<std::size_t>(options.threads.value_or(0));
   if (threads > 0 && threads < cpu.cores.size()) cpu.cores.resize(threads);
-  cpu.arithmetic = options.arithmetic == "float" ? Arithmetic::kFloat : Arithmetic::kInt8;
+  cpu.arithmetic = arithmetic_of(options);
   cpu.instruction_set = options.instruction_set;
   return create_cpu_device(device.id, cpu);
 }
 
-std::string device_ids(const Plan& plan) {
-  std::string list;
+std::vector<const RankPlan*> ranks_of(const Plan& plan) {
+  std::vector<const RankPlan*> ranks;
   for (const StagePlan& stage : plan.stages) {
-    for (const RankPlan& rank : stage.ranks) list += (list.empty() ? "" : ",") + rank.device;
+    for (const RankPlan& rank : stage.ranks) ranks.push_back(&rank);
   }
-  return list;
+  return ranks;
+}
+
+// The plan's devices on this machine, one a rank.
+Result<std::vector<std::unique_ptr<Device>>> open_devices(const Plan& plan,
+                                                          const ModelOptions& options) {
+  const std::vector<const RankPlan*> ranks = ranks_of(plan);
+  std::string list;
+  for (const RankPlan* rank : ranks) list += (list.empty() ? "" : ",") + rank->device;
+  TANDEM_TRY(const Machine machine, detect_local_machine());
+  TANDEM_TRY(const auto specs, parse_device_list(list));
+  TANDEM_TRY(const auto parts, select_devices(specs, machine));
+  std::vector<std::unique_ptr<Device>> devices;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const bool is_gpu = parts[i].kind == MachineDeviceKind::kGpu;
+    TANDEM_TRY(auto device, is_gpu ? open_gpu(*ranks[i], specs[i], specs, options)
+                                   : open_cpu(parts[i], options));
+    devices.push_back(std::move(device));
+  }
+  return devices;
 }
 
 }  // namespace
@@ -87,13 +124,7 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
 Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan plan,
                                                const ModelOptions& options,
                                                RuntimeOptions runtime_options) {
-  TANDEM_TRY(const Machine machine, detect_local_machine());
-  TANDEM_TRY(const auto parts, select(device_ids(plan), machine));
-  std::vector<std::unique_ptr<Device>> devices;
-  for (const MachineDevice& part : parts) {
-    TANDEM_TRY(auto device, open_device(part, options));
-    devices.push_back(std::move(device));
-  }
+  TANDEM_TRY(auto devices, open_devices(plan, options));
   ProgressBar progress("loading weights");
   runtime_options.on_load_progress = [&progress](std::int64_t done, std::int64_t total) {
     progress.update(done, total);

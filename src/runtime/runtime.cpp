@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/units.h"
+#include "comm/staged/staged.h"
 #include "gguf/gguf_file.h"
 #include "runtime/micro_batch.h"
 #include "runtime/rank.h"
@@ -137,11 +138,15 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.max_output_rows = plan_.max_output_rows;
       seat.context_tokens = plan_.context_tokens;
       seat.device = std::move(devices[next_device]);
+      // Ranks are threads that meet in host memory.
+      const bool staged = !seat.device->info().is_host_memory;
+      if (staged) seats[r] = make_staged(std::move(seats[r]), kBackstopUs);
       seat.group = std::make_unique<ObservedCommunicator>(
           std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0,
           options_.injected_slowdown_from_step);
-      seat.from_previous = from_previous;
-      seat.to_next = to_next;
+      const bool stages_in = staged && from_previous, stages_out = staged && to_next;
+      seat.from_previous = stages_in ? make_staged(from_previous, kBackstopUs) : from_previous;
+      seat.to_next = stages_out ? make_staged(to_next, kBackstopUs) : to_next;
       seat.trace = options_.trace;
       seat.output_link = output_link;
       seat.output_receiver = seat.stage + 1 < num_stages ? seat.stage : -1;

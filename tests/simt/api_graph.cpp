@@ -1,9 +1,15 @@
 #include <algorithm>
+#include <utility>
 
 #include "simt/stream.h"
 
 using simt::machine;
 using simt::remember;
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  std::swap(*mode, simt::capture_mode_of_thread());
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (stream->capture) return remember(cudaErrorInvalidValue);

@@ -42,6 +42,8 @@ bool has_device(int device);
 // Captures that the calling thread has begun and not ended. Allocating and waiting are errors then,
 // as on a GPU (cudaStreamCaptureModeThreadLocal, the only mode here).
 int& captures_of_thread();
+cudaStreamCaptureMode& capture_mode_of_thread();
+bool capture_forbids_allocations();
 void synchronize_streams_of(int device);
 
 }  // namespace simt

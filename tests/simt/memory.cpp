@@ -30,6 +30,15 @@ int& captures_of_thread() {
   return captures;
 }
 
+cudaStreamCaptureMode& capture_mode_of_thread() {
+  static thread_local cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  return mode;
+}
+
+bool capture_forbids_allocations() {
+  return captures_of_thread() > 0 && capture_mode_of_thread() != cudaStreamCaptureModeRelaxed;
+}
+
 cudaError_t& last_error() {
   static thread_local cudaError_t error = cudaSuccess;
   return error;
@@ -46,7 +55,7 @@ namespace {
 cudaError_t allocate(void** memory, std::size_t bytes) {
   if (memory == nullptr) return cudaErrorInvalidValue;
   *memory = nullptr;
-  if (captures_of_thread() > 0) return cudaErrorStreamCaptureUnsupported;
+  if (capture_forbids_allocations()) return cudaErrorStreamCaptureUnsupported;
   Machine& all = machine();
   const int device = current_device();
   if (!has_device(device)) return cudaErrorInvalidDevice;
@@ -102,7 +111,7 @@ cudaError_t cudaFree(void* memory) {
 }
 
 cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
-  if (simt::captures_of_thread() > 0) return remember(cudaErrorStreamCaptureUnsupported);
+  if (simt::capture_forbids_allocations()) return remember(cudaErrorStreamCaptureUnsupported);
   if (posix_memalign(memory, 4096, bytes == 0 ? 1 : bytes) != 0) {
     return remember(cudaErrorMemoryAllocation);
   }

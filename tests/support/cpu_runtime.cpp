@@ -10,6 +10,19 @@ namespace tandem::test {
 
 Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const SplitChoice& split,
                                               const RunChoice& run) {
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return start_on(model, split, run, [&](int index) {
+    CpuDeviceOptions options;
+    options.cores = {index % cores};
+    options.pin_threads = false;
+    options.arithmetic = run.arithmetic;
+    options.instruction_set = run.instruction_set;
+    return create_cpu_device("cpu:0#" + std::to_string(index), options);
+  });
+}
+
+Result<std::unique_ptr<Runtime>> start_on(const ReferenceModel& model, const SplitChoice& split,
+                                          const RunChoice& run, const DeviceMaker& make_device) {
   LayoutRequest request;
   request.context_tokens = 256;
   request.max_sequences = 4;
@@ -21,21 +34,14 @@ Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const
   request.split_by_expert = split.by_expert;
   request.output_on_all_stages = true;
   std::vector<std::unique_ptr<Device>> devices;
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   for (const auto& stage : split.stages) {
     std::vector<LayoutDevice> group;
     for (const double speed : stage) {
       const int index = static_cast<int>(devices.size());
-      const std::string id = "cpu:0#" + std::to_string(index);
-      CpuDeviceOptions options;
-      options.cores = {index % cores};
-      options.pin_threads = false;
-      options.arithmetic = run.arithmetic;
-      options.instruction_set = run.instruction_set;
-      TANDEM_TRY(auto device, create_cpu_device(id, options));
+      TANDEM_TRY(auto device, make_device(index));
       if (run.wrap_device) device = run.wrap_device(index, std::move(device));
+      group.push_back({device->info().id, speed, 0});
       devices.push_back(std::move(device));
-      group.push_back({id, speed, 0});
     }
     request.stages.push_back(std::move(group));
   }

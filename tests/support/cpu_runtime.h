@@ -31,6 +31,13 @@ struct RunChoice {
   std::function<std::unique_ptr<Device>(int, std::unique_ptr<Device>)> wrap_device;
 };
 
+// Makes the device of a rank, numbered over all stages.
+using DeviceMaker = std::function<Result<std::unique_ptr<Device>>(int)>;
+
+// As start_on_cpu(), on other devices.
+Result<std::unique_ptr<Runtime>> start_on(const ReferenceModel& model, const SplitChoice& split,
+                                          const RunChoice& run, const DeviceMaker& make_device);
+
 // Ranks are threads that share the machine's cores, not pinned. Room for 256 tokens of each of four
 // sequences.
 Result<std::unique_ptr<Runtime>> start_on_cpu(const ReferenceModel& model, const SplitChoice& split,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "device/cuda/capture_pause.h"
 #include "device/cuda/cuda_error.h"
 
 namespace tandem::cuda {
@@ -24,6 +25,7 @@ Result<void*> Scratch::take(std::int64_t bytes) {
     // The whole op may need what it has already and this.
     const std::int64_t size = std::max(grown, align_up(used_ + wanted, kFirstBytes));
     void* memory = nullptr;
+    const CapturePause pause;
     TANDEM_CUDA_TRY(cudaMalloc(&memory, static_cast<std::size_t>(size)),
                     "no memory for the scratch of an op");
     chunks_.push_back({memory, size});

@@ -17,8 +17,7 @@ class Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  // `bytes` for the op that asks, 256-byte aligned, until begin_op(). kOutOfMemory; kDeviceFailed
-  // where it would have to grow while the stream captures a graph.
+  // `bytes` for the op that asks, 256-byte aligned, until begin_op(). kOutOfMemory.
   Result<void*> take(std::int64_t bytes);
   template <typename T>
   Result<T*> take_array(std::int64_t count) {

@@ -10,11 +10,9 @@
 #include "device/cpu/cpu_stream.h"
 #include "device/cpu/instruction_set.h"
 #include "device/cpu/thread_pool.h"
+#include "device/ops_backend.h"
 
 namespace tandem {
-
-// Half the distance from 1 to the next float: the relative error of one rounding.
-inline constexpr double kRounding = 1.0 / (1 << 24);
 
 // The ops of one instruction set on a pool of three threads that need no cores of their own.
 class CpuOpsTest : public testing::TestWithParam<InstructionSet> {

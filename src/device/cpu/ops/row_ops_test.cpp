@@ -4,7 +4,7 @@
 #include <limits>
 #include <numeric>
 
-#include "device/cpu/ops/ops_fixture.h"
+#include "device/ops_backend.h"
 #include "tensor/half.h"
 #include "tensor/quantise.h"
 
@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int64_t kSizes[] = {1, 2, 15, 16, 17, 63, 64, 100, 2048, 8195};
 
-class RowOps : public CpuOpsTest {
+class RowOps : public OpsTest {
  protected:
   // A matrix whose rows lie further apart than they are long, over `storage`.
   static MatrixView spaced(std::vector<float>& storage, std::int64_t rows, std::int64_t columns) {
@@ -27,7 +27,7 @@ class RowOps : public CpuOpsTest {
     }
   }
 };
-TANDEM_FOR_EVERY_INSTRUCTION_SET(RowOps);
+TANDEM_FOR_EVERY_BACKEND(RowOps);
 
 void expect_near(double expected, float actual, double tolerance) {
   EXPECT_NEAR(expected, static_cast<double>(actual), tolerance);

@@ -1,0 +1,69 @@
+#include "device/cuda/kv_store.h"
+
+#include "device/cuda/grid.h"
+#include "device/cuda/kv_layout.h"
+
+namespace tandem::cuda {
+namespace {
+
+constexpr int kWarpsPerBlock = 4;
+
+// 32 numbers of one lane each, rounded to a block of Q8_0 as the CPU's kernels do it.
+__device__ void store_q8_0(float value, std::uint8_t* block) {
+  const float largest = warp_max(fabsf(value));
+  const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
+  block[2 + threadIdx.x] = static_cast<std::uint8_t>(__float2int_rn(value * inverse));
+  if (threadIdx.x == 0) {
+    const unsigned short bits = __half_as_ushort(__float2half_rn(largest / 127.0f));
+    block[0] = static_cast<std::uint8_t>(bits & 0xff);
+    block[1] = static_cast<std::uint8_t>(bits >> 8);
+  }
+}
+
+template <ElementType kType>
+__device__ void store_row(const float* row, std::int32_t count, std::uint8_t* out) {
+  for (std::int32_t first = 0; first < count; first += kWarp) {
+    const std::int32_t d = first + static_cast<std::int32_t>(threadIdx.x);
+    if constexpr (kType == ElementType::kQ8_0) {
+      store_q8_0(row[d], out + first / 32 * 34);  // head_dim is a multiple of 32
+    } else if (d < count) {
+      if constexpr (kType == ElementType::kF16) {
+        reinterpret_cast<unsigned short*>(out)[d] = __half_as_ushort(__float2half_rn(row[d]));
+      } else {
+        reinterpret_cast<float*>(out)[d] = row[d];
+      }
+    }
+  }
+}
+
+// One warp a head of k and of v. Grid: heads / kWarpsPerBlock, tokens.
+template <ElementType kType>
+__global__ void store_kv_kernel(MatrixView k, MatrixView v, KvView kv, const std::int64_t* slots) {
+  const int head = static_cast<int>(blockIdx.x) * kWarpsPerBlock + static_cast<int>(threadIdx.y);
+  if (head >= kv.num_kv_heads) return;
+  for (std::int64_t token = blockIdx.y; token < k.rows; token += gridDim.y) {
+    const std::int64_t slot = slots[token];
+    const std::int64_t offset = kv_row_offset(
+        kv, slot / kv.block_tokens, static_cast<std::int32_t>(slot % kv.block_tokens), head);
+    const int first = head * kv.head_dim;
+    store_row<kType>(k.row(token) + first, kv.head_dim, static_cast<std::uint8_t*>(kv.k) + offset);
+    store_row<kType>(v.row(token) + first, kv.head_dim, static_cast<std::uint8_t*>(kv.v) + offset);
+  }
+}
+
+}  // namespace
+
+cudaError_t store_kv(cudaStream_t stream, MatrixView k, MatrixView v, const KvView& kv,
+                     const std::int64_t* slots) {
+  if (k.rows == 0 || kv.num_kv_heads == 0) return cudaSuccess;
+  const auto blocks =
+      static_cast<unsigned>((kv.num_kv_heads + kWarpsPerBlock - 1) / kWarpsPerBlock);
+  const LaunchShape shape{dim3(blocks, static_cast<unsigned>(std::min(k.rows, kMaxGridRows))),
+                          dim3(kWarp, kWarpsPerBlock), 0};
+  const auto kernel = kv.type == ElementType::kF16   ? store_kv_kernel<ElementType::kF16>
+                      : kv.type == ElementType::kF32 ? store_kv_kernel<ElementType::kF32>
+                                                     : store_kv_kernel<ElementType::kQ8_0>;
+  return launch(stream, kernel, shape, k, v, kv, slots);
+}
+
+}  // namespace tandem::cuda

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/device.h"
+
+namespace tandem::test {
+
+// Where CUDA tests run: on the emulated GPU (emulated_gpus.cpp) or on the machine's
+// (real_gpus.cpp).
+
+// Is there a GPU, and (for several ranks) a way between ranks on GPUs?
+bool can_run_cuda(bool several_ranks);
+// Makes the device of rank `index`: GPUs are shared where there are fewer than ranks.
+std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arithmetic arithmetic);
+// The reference models, and how many of their prompts (shortest first), that the time allows.
+std::vector<std::string> cuda_reference_names();
+std::size_t cuda_num_prompts();
+
+}  // namespace tandem::test
