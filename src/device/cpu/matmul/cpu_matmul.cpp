@@ -231,15 +231,10 @@ void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, 
   const CpuWeight& weight = *product.weight;
   const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
   const std::byte* groups = product.groups + panel * kPanelGroups * group_bytes;
-  if (count <= kMaxDecodeRows) {
-    rounded.decode(weight.type(), groups, product.groups_of(panel), group_bytes, weight.columns(),
-                   mine.rows.data(), count, sums);
-    return;
-  }
   // A group's packed bytes stay in the L1 cache for the next rows of x.
   for (int g = 0; g < product.groups_of(panel); ++g) {
     for (int row = 0; row < count; row += kMaxDecodeRows) {
-      rounded.decode(weight.type(), groups + g * group_bytes, 1, group_bytes, weight.columns(),
+      rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(),
                      mine.rows.data() + row, std::min(kMaxDecodeRows, count - row),
                      sums + row * kPanelRows + g * kGroupRows);
     }

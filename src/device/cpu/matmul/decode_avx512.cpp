@@ -9,9 +9,8 @@
 
 #include "device/cpu/matmul/packed_reader_avx512.h"
 
-// Groups of 16 rows times a few rows of x: the weights are unpacked in registers and used at once.
-// With one or two rows of x memory is what limits: then two groups are read side by side, because
-// one core gets more from memory over two streams than over one.
+// One group of 16 rows times a few rows of x: the weights are unpacked in registers and used at
+// once. The packed bytes are read in the order in which they lie, by one stream a thread.
 
 namespace tandem::avx512 {
 namespace {
@@ -84,69 +83,40 @@ template <ElementType kType, int kRows>
   }
 }
 
-// kGroups groups, group_bytes apart.
-template <ElementType kType, int kGroups, int kRows>
-void decode_groups(const std::byte* groups, std::int64_t group_bytes, std::int64_t columns,
-                   const RoundedRow* x, float* out) {
+template <ElementType kType, int kRows>
+void decode_group(const std::byte* group, std::int64_t columns, const RoundedRow* x, float* out) {
   constexpr PackedTraits kTraits = packed_traits(kType);
   constexpr std::int64_t kChunkBytes = chunk_bytes(kTraits, 8);
-  __m512 sums[kGroups][kRows];
-  for (auto& of_group : sums) {
-    for (__m512& sum : of_group) sum = _mm512_setzero_ps();
-  }
+  __m512 sums[kRows];
+  for (int i = 0; i < kRows; ++i) sums[i] = _mm512_setzero_ps();
   const std::int64_t whole = columns / kChunkColumns;
   for (std::int64_t c = 0; c < whole; ++c) {
-#pragma GCC unroll 2
-    for (int g = 0; g < kGroups; ++g) {
-      const std::byte* bytes = groups + g * group_bytes + c * kChunkBytes;
-      for (std::int64_t line = 0; line < kChunkBytes; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(bytes + kPrefetchBytes + line), _MM_HINT_T0);
-      }
-      decode_chunk<kType, kRows>(bytes, 8, x, c, sums[g]);
+    const std::byte* bytes = group + c * kChunkBytes;
+    for (std::int64_t line = 0; line < kChunkBytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(bytes + kPrefetchBytes + line), _MM_HINT_T0);
     }
+    decode_chunk<kType, kRows>(bytes, 8, x, c, sums);
   }
   if (const int rest = static_cast<int>(columns % kChunkColumns / 32); rest > 0) {
-    for (int g = 0; g < kGroups; ++g) {
-      decode_chunk<kType, kRows>(groups + g * group_bytes + whole * kChunkBytes, rest, x, whole,
-                                 sums[g]);
-    }
+    decode_chunk<kType, kRows>(group + whole * kChunkBytes, rest, x, whole, sums);
   }
-  for (int g = 0; g < kGroups; ++g) {
-    for (int i = 0; i < kRows; ++i) {
-      _mm512_storeu_ps(out + i * kPanelRows + g * kGroupRows, sums[g][i]);
-    }
-  }
-}
-
-template <ElementType kType, int kRows>
-void decode_panel(const std::byte* groups, int num_groups, std::int64_t group_bytes,
-                  std::int64_t columns, const RoundedRow* x, float* out) {
-  constexpr int kTogether = kRows <= 2 ? 2 : 1;
-  int g = 0;
-  for (; g + kTogether <= num_groups; g += kTogether) {
-    decode_groups<kType, kTogether, kRows>(groups + g * group_bytes, group_bytes, columns, x,
-                                           out + g * kGroupRows);
-  }
-  for (; g < num_groups; ++g) {
-    decode_groups<kType, 1, kRows>(groups + g * group_bytes, group_bytes, columns, x,
-                                   out + g * kGroupRows);
-  }
+  for (int i = 0; i < kRows; ++i) _mm512_storeu_ps(out + i * kPanelRows, sums[i]);
 }
 
 }  // namespace
 
-void decode(ElementType type, const std::byte* groups, int num_groups, std::int64_t group_bytes,
-            std::int64_t columns, const RoundedRow* x, int num_rows, float* sums) {
+void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
+            int num_rows, float* sums) {
   with_type(type, [&]<ElementType kType>() {
     switch (num_rows) {
       case 1:
-        return decode_panel<kType, 1>(groups, num_groups, group_bytes, columns, x, sums);
+        return decode_group<kType, 1>(group, columns, x, sums);
       case 2:
-        return decode_panel<kType, 2>(groups, num_groups, group_bytes, columns, x, sums);
+        return decode_group<kType, 2>(group, columns, x, sums);
       case 3:
-        return decode_panel<kType, 3>(groups, num_groups, group_bytes, columns, x, sums);
+        return decode_group<kType, 3>(group, columns, x, sums);
       default:
-        return decode_panel<kType, 4>(groups, num_groups, group_bytes, columns, x, sums);
+        return decode_group<kType, 4>(group, columns, x, sums);
     }
   });
 }

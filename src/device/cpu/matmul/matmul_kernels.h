@@ -73,12 +73,10 @@ struct RoundedKernels {
   };
   void (*tile)(const Tile& tile);
 
-  // The product of up to kPanelGroups groups, group_bytes apart, with up to kMaxDecodeRows rows of
-  // x, straight from the packed bytes: writes sums[row][kPanelRows]. Null where unpack and tile are
-  // used for any number of rows.
-  void (*decode)(ElementType type, const std::byte* groups, int num_groups,
-                 std::int64_t group_bytes, std::int64_t columns, const RoundedRow* x, int num_rows,
-                 float* sums);
+  // The product of one group with up to kMaxDecodeRows rows of x, straight from the packed bytes:
+  // writes sums[row][kPanelRows]. Null where unpack and tile are used for any number of rows.
+  void (*decode)(ElementType type, const std::byte* group, std::int64_t columns,
+                 const RoundedRow* x, int num_rows, float* sums);
 
   // As tandem::round_row, bit for bit.
   void (*round_row)(const float* x, std::int64_t columns, std::int64_t stride,
@@ -122,8 +120,8 @@ void float_tile(const FloatTile& tile);
 namespace avx512 {
 void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
 void tile(const RoundedKernels::Tile& tile);
-void decode(ElementType type, const std::byte* groups, int num_groups, std::int64_t group_bytes,
-            std::int64_t columns, const RoundedRow* x, int num_rows, float* sums);
+void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
+            int num_rows, float* sums);
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 void float_tile(const FloatTile& tile);
 void bf16_tile(const FloatTile& tile);
