@@ -19,6 +19,15 @@ class TestBackend : public Backend {
   std::string name_;
 };
 
+// A request for `m` that asks for 100 tokens.
+Demand demand_of(std::int64_t prompt_tokens) {
+  Demand demand;
+  demand.model = "m";
+  demand.prompt_tokens = prompt_tokens;
+  demand.max_tokens = 100;
+  return demand;
+}
+
 class TrafficControlTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -41,7 +50,7 @@ class TrafficControlTest : public testing::Test {
   std::shared_ptr<TestBackend> a_ = std::make_shared<TestBackend>("a");
   std::shared_ptr<TestBackend> b_ = std::make_shared<TestBackend>("b");
   std::vector<std::shared_ptr<Backend>> backends_ = {a_, b_};
-  Demand demand_{.model = "m", .prompt_tokens = 100, .max_tokens = 100};
+  Demand demand_ = demand_of(100);
 };
 
 TEST_F(TrafficControlTest, GoesWhereTheLeastWorkWaits) {
@@ -64,7 +73,7 @@ TEST_F(TrafficControlTest, PrefersWhoKnowsThePromptUnlessItHasTooMuchToDo) {
   demand_.prefix = {9};
   EXPECT_EQ(choose(), "a");
   demand_.prefix = {1, 2, 3, 4, 5};
-  Demand other{.model = "m", .prompt_tokens = 300, .max_tokens = 100};
+  const Demand other = demand_of(300);
   traffic_.began("b", other, 0);
   EXPECT_EQ(choose(), "b");  // 400 tokens wait, 512 are saved
   traffic_.began("b", other, 0);
@@ -130,7 +139,9 @@ TEST_F(TrafficControlTest, HalfOfManyRequestsIsTooMuchAsWell) {
 }
 
 TEST_F(TrafficControlTest, AKeysRequestsAMinuteRunOutAndComeBack) {
-  configure({.requests_per_minute = 2});
+  KeyConfig key;
+  key.requests_per_minute = 2;
+  configure(key);
   EXPECT_FALSE(traffic_.admit(demand_, 0));
   EXPECT_FALSE(traffic_.admit(demand_, 0));
   const auto refused = traffic_.admit(demand_, 0);
@@ -147,7 +158,9 @@ TEST_F(TrafficControlTest, AKeysRequestsAMinuteRunOutAndComeBack) {
 }
 
 TEST_F(TrafficControlTest, AKeysTokensCountPromptsAndAnswers) {
-  configure({.tokens_per_minute = 120});
+  KeyConfig key;
+  key.tokens_per_minute = 120;
+  configure(key);
   EXPECT_FALSE(traffic_.admit(demand_, 0));
   EXPECT_FALSE(traffic_.admit(demand_, 0));  // 20 were left
   EXPECT_TRUE(traffic_.admit(demand_, 0));
@@ -158,7 +171,10 @@ TEST_F(TrafficControlTest, AKeysTokensCountPromptsAndAnswers) {
 }
 
 TEST_F(TrafficControlTest, AKeyHasSoManyAtWorkAndWaiting) {
-  configure({.max_concurrent = 1, .max_queued = 1});
+  KeyConfig key;
+  key.max_concurrent = 1;
+  key.max_queued = 1;
+  configure(key);
   EXPECT_FALSE(traffic_.admit(demand_, 0));
   EXPECT_EQ(choose(), "a");
   const std::int64_t cost = traffic_.began("a", demand_, 0);

@@ -148,7 +148,8 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.from_previous = stages_in ? make_staged(from_previous, kBackstopUs) : from_previous;
       seat.to_next = stages_out ? make_staged(to_next, kBackstopUs) : to_next;
       seat.trace = options_.trace;
-      seat.output_link = output_link;
+      const bool stages_outputs = staged && output_link;
+      seat.output_link = stages_outputs ? make_staged(output_link, kBackstopUs) : output_link;
       seat.output_receiver = seat.stage + 1 < num_stages ? seat.stage : -1;
       seat.max_open_outputs = num_stages;
       ranks_.push_back(std::make_unique<Rank>(std::move(seat)));

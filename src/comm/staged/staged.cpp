@@ -102,6 +102,7 @@ class StagedLink : public StageLink {
     TANDEM_TRY_STATUS(inner_->receive(stream, receiver, host));
     return host_.put(stream, host, x);
   }
+  bool has_message(int receiver) const override { return inner_->has_message(receiver); }
   void abort(const Error& reason) override { inner_->abort(reason); }
   CommStats stats(int receiver) const override { return inner_->stats(receiver); }
   void reset_stats() override { inner_->reset_stats(); }
