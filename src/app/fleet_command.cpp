@@ -129,8 +129,8 @@ FleetLayout layout_of(const FleetPlacement& placement) {
 Result<std::pair<FleetConfig, FleetLayout>> read_fleet(const std::string& path) {
   FleetConfigOutcome outcome = load_fleet_config(path);
   if (!outcome.errors.empty()) return first_of(outcome.errors);
-  TANDEM_TRY(const Machine machine, choose_machine({}));
-  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, path));
+  TANDEM_TRY(const ChosenMachine chosen, choose_machine({}));
+  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, chosen.machine, path));
   TANDEM_TRY_STATUS(refuse_misfit(placement, path));
   return std::pair{std::move(outcome.config), layout_of(placement)};
 }
@@ -162,8 +162,8 @@ Status fleet_command(const FleetOptions& options) {
     return outcome.errors.back();
   }
   if (!only_looks) return run(options, outcome.config);
-  TANDEM_TRY(const Machine machine, choose_machine({{}, {}, options.machine_path, {}}));
-  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, options.path));
+  TANDEM_TRY(const ChosenMachine chosen, choose_machine({{}, {}, options.machine_path, {}}));
+  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, chosen.machine, options.path));
   if (!options.plan_only) {
     report_check(outcome.config, placement, options.json);
   } else if (options.json) {

@@ -59,7 +59,7 @@ __global__ void attention_kernel(Call call) {
     float q[kMaxLaneNumbers], sum[kMaxLaneNumbers] = {};
     for (int i = 0; i < kMaxLaneNumbers && i * kWarp < kv.head_dim; ++i) {
       const int d = i * kWarp + static_cast<int>(threadIdx.x);
-      q[i] = d < kv.head_dim ? call.q.row(token)[head * kv.head_dim + d] : 0.0f;
+      q[i] = d < kv.head_dim ? row_of(call.q, token)[head * kv.head_dim + d] : 0.0f;
     }
     float largest = -INFINITY, total = 0.0f;
     for (int other = begin; other <= position; ++other) {
@@ -80,7 +80,7 @@ __global__ void attention_kernel(Call call) {
     }
     for (int i = 0; i < kMaxLaneNumbers && i * kWarp < kv.head_dim; ++i) {
       const int d = i * kWarp + static_cast<int>(threadIdx.x);
-      if (d < kv.head_dim) call.out.row(token)[head * kv.head_dim + d] = sum[i] / total;
+      if (d < kv.head_dim) row_of(call.out, token)[head * kv.head_dim + d] = sum[i] / total;
     }
   }
 }

@@ -26,7 +26,7 @@ __global__ void route_kernel(RouteArgs args, float* scratch) {
   if (token >= args.logits.rows) return;
   const auto count = static_cast<std::int32_t>(args.logits.columns);
   const int lane = static_cast<int>(threadIdx.x);
-  const float* logits = args.logits.row(token);
+  const float* logits = row_of(args.logits, token);
   float* probabilities = scratch + token * count;
 
   float largest = -INFINITY;
@@ -72,9 +72,9 @@ __global__ void combine_kernel(MatrixView y, const float* weights, std::int32_t 
   for (std::int64_t token = blockIdx.y; token < out.rows; token += gridDim.y) {
     float sum = 0.0f;
     for (std::int32_t j = 0; j < top_k; ++j) {
-      sum += weights[token * top_k + j] * y.row(token * top_k + j)[column];
+      sum += weights[token * top_k + j] * row_of(y, token * top_k + j)[column];
     }
-    out.row(token)[column] = sum;
+    row_of(out, token)[column] = sum;
   }
 }
 

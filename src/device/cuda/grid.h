@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "device/cuda/cuda_api.h"
+#include "device/ops.h"
 
 namespace tandem::cuda {
 
@@ -16,6 +17,11 @@ inline LaunchShape shape_over(std::int64_t rows, std::int64_t columns, int threa
   const auto blocks = static_cast<unsigned>((columns + threads - 1) / threads);
   const auto lines = static_cast<unsigned>(std::min(rows, kMaxGridRows));
   return {dim3(blocks, lines), dim3(static_cast<unsigned>(threads)), 0};
+}
+
+// MatrixView::row() in a kernel: nvcc lets device code call no host function.
+__device__ inline float* row_of(const MatrixView& x, std::int64_t index) {
+  return x.data + index * x.row_stride;
 }
 
 // Sums of one value over the lanes of a warp; every lane gets the sum. The order is fixed.

@@ -46,8 +46,10 @@ __global__ void store_kv_kernel(MatrixView k, MatrixView v, KvView kv, const std
     const std::int64_t offset = kv_row_offset(
         kv, slot / kv.block_tokens, static_cast<std::int32_t>(slot % kv.block_tokens), head);
     const int first = head * kv.head_dim;
-    store_row<kType>(k.row(token) + first, kv.head_dim, static_cast<std::uint8_t*>(kv.k) + offset);
-    store_row<kType>(v.row(token) + first, kv.head_dim, static_cast<std::uint8_t*>(kv.v) + offset);
+    store_row<kType>(row_of(k, token) + first, kv.head_dim,
+                     static_cast<std::uint8_t*>(kv.k) + offset);
+    store_row<kType>(row_of(v, token) + first, kv.head_dim,
+                     static_cast<std::uint8_t*>(kv.v) + offset);
   }
 }
 

@@ -36,12 +36,12 @@ __global__ void matmul_kernel(MatrixView x, WeightView weight, const float* bias
     const int count = static_cast<int>(min(x.rows - first, std::int64_t{kTokens}));
     const float* rows_of_x[kTokens];
     float sums[kTokens] = {};
-    for (int t = 0; t < kTokens; ++t) rows_of_x[t] = x.row(first + (t < count ? t : 0));
+    for (int t = 0; t < kTokens; ++t) rows_of_x[t] = row_of(x, first + (t < count ? t : 0));
     dot_rows<kType>(row, weight.columns, rows_of_x, count, sums);
     for (int t = 0; t < count; ++t) {
       const float sum = warp_sum(sums[t]);
       if (threadIdx.x == 0) {
-        y.row(first + t)[feature] = sum + (bias != nullptr ? bias[feature] : 0.0f);
+        row_of(y, first + t)[feature] = sum + (bias != nullptr ? bias[feature] : 0.0f);
       }
     }
   }
@@ -69,11 +69,12 @@ __global__ void expert_kernel(ExpertCall call) {
       const auto* row = reinterpret_cast<const std::uint8_t*>(call.experts.data) +
                         expert * call.experts.expert_bytes + feature * call.experts.row_bytes;
       const float* rows_of_x[kTokens];
-      for (auto& each : rows_of_x) each = call.x.row(call.row_a_pair ? pair : pair / call.top_k);
+      for (auto& each : rows_of_x)
+        each = row_of(call.x, call.row_a_pair ? pair : pair / call.top_k);
       dot_rows<kType>(row, call.experts.columns, rows_of_x, 1, sums);
     }
     const float sum = warp_sum(sums[0]);
-    if (threadIdx.x == 0) call.y.row(pair)[feature] = sum;
+    if (threadIdx.x == 0) row_of(call.y, pair)[feature] = sum;
   }
 }
 

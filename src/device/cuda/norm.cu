@@ -37,8 +37,9 @@ __device__ float block_sum(float value) {
 __global__ void rms_norm_block_kernel(MatrixView x, const float* weight, float eps,
                                       MatrixView out) {
   for (std::int64_t row = blockIdx.x; row < x.rows; row += gridDim.x) {
-    normalise(x.row(row), out.row(row), weight, eps, x.columns, static_cast<int>(threadIdx.x),
-              kThreads, [](float value) { return block_sum(value); });
+    normalise(row_of(x, row), row_of(out, row), weight, eps, x.columns,
+              static_cast<int>(threadIdx.x), kThreads,
+              [](float value) { return block_sum(value); });
   }
 }
 
@@ -48,7 +49,7 @@ __global__ void rms_norm_warp_kernel(MatrixView x, std::int32_t columns, std::in
   const std::int64_t index = std::int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.y;
   if (index >= x.rows * pieces) return;
   const std::int64_t row = index / pieces, first = index % pieces * columns;
-  normalise(x.row(row) + first, out.row(row) + first, weight, eps, columns,
+  normalise(row_of(x, row) + first, row_of(out, row) + first, weight, eps, columns,
             static_cast<int>(threadIdx.x), kWarp, [](float value) { return warp_sum(value); });
 }
 

@@ -31,7 +31,7 @@ __global__ void rope_kernel(RopeArgs args) {
   for (std::int64_t token = blockIdx.y; token < args.x.rows; token += gridDim.y) {
     float cosine, sine;
     cosine_and_sine(args.positions[token], args.inverse_frequencies[pair], &cosine, &sine);
-    float* row = args.x.row(token);
+    float* row = row_of(args.x, token);
     const float a = row[first], b = row[second];
     row[first] = args.magnitude * (a * cosine - b * sine);
     row[second] = args.magnitude * (a * sine + b * cosine);

@@ -12,7 +12,7 @@ __global__ void gather_rows_kernel(MatrixView x, const std::int32_t* indices, Ma
   const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (column >= out.columns) return;
   for (std::int64_t row = blockIdx.y; row < out.rows; row += gridDim.y) {
-    out.row(row)[column] = x.row(indices[row])[column];
+    row_of(out, row)[column] = row_of(x, indices[row])[column];
   }
 }
 
@@ -22,7 +22,7 @@ __global__ void expand_rows_kernel(const std::uint8_t* blocks, std::int64_t row_
   const std::int64_t column = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (column >= out.columns) return;
   for (std::int64_t row = blockIdx.y; row < out.rows; row += gridDim.y) {
-    out.row(row)[column] = scale * BlockValues<kType>::at(blocks + row * row_bytes, column);
+    row_of(out, row)[column] = scale * BlockValues<kType>::at(blocks + row * row_bytes, column);
   }
 }
 

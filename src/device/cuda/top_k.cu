@@ -74,7 +74,7 @@ __global__ void part_kernel(MatrixView x, std::int64_t part_columns, std::int32_
   const std::int64_t first = std::int64_t{blockIdx.x} * part_columns;
   const std::int64_t count = min(part_columns, x.columns - first);
   for (std::int64_t row = blockIdx.y; row < x.rows; row += gridDim.y) {
-    const float* values = x.row(row) + first;
+    const float* values = row_of(x, row) + first;
     std::uint64_t* out = keys + (row * gridDim.x + blockIdx.x) * k;
     select(
         count, k,
