@@ -134,18 +134,6 @@ std::int64_t context_of(const ModelSpec& spec, const PlanRequest& request) {
   return *request.context_tokens == 0 ? trained : *request.context_tokens;
 }
 
-// Devices of cores pass hidden states through memory in a microsecond and multiply some tens of
-// rows as fast as hundreds: small micro-batches fill and drain the stages soon, and every stage can
-// take a part of the output matrix.
-void tune_for_cores(const std::vector<MachineDevice>& devices, LayoutRequest& layout) {
-  constexpr std::int32_t kMicroBatchTokens = 48;
-  const bool all_cores = std::ranges::all_of(
-      devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kCpu; });
-  if (!all_cores) return;
-  layout.micro_batch_tokens = kMicroBatchTokens;
-  layout.output_on_all_stages = true;
-}
-
 // What would make the plan fit, each tried out: less context, a smaller KV type.
 std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
   const auto fits = [&](const LayoutRequest& candidate) {
@@ -184,6 +172,18 @@ std::optional<Plan> searched_plan(const ModelSpec& spec, const std::vector<Machi
 }
 
 }  // namespace
+
+// Devices of cores pass hidden states through memory in a microsecond and multiply some tens of
+// rows as fast as hundreds: small micro-batches fill and drain the stages soon, and every stage can
+// take a part of the output matrix.
+void tune_for_cores(const std::vector<MachineDevice>& devices, LayoutRequest& layout) {
+  constexpr std::int32_t kMicroBatchTokens = 48;
+  const bool all_cores = std::ranges::all_of(
+      devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kCpu; });
+  if (!all_cores) return;
+  layout.micro_batch_tokens = kMicroBatchTokens;
+  layout.output_on_all_stages = true;
+}
 
 std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices) {
   const auto all = [&](auto&& holds) { return std::all_of(devices.begin(), devices.end(), holds); };

@@ -39,6 +39,11 @@ std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices);
 // (GPU: 512 MiB). 0 where the memory is not known.
 std::int64_t usable_bytes(const MachineDevice& device);
 
+struct LayoutRequest;
+
+// Sizes that suit machines of CPU devices alone; for others they stay as they are.
+void tune_for_cores(const std::vector<MachineDevice>& devices, LayoutRequest& layout);
+
 // The plan that `run` and `serve` execute on `devices` (ids as the user wrote them, in that order).
 // Explicit requests are obeyed exactly or refused (kInvalidArgument); what is left open is decided
 // for the lowest latency. kDoesNotFit says by how much and what would make it fit.

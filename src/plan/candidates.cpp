@@ -275,7 +275,7 @@ class Sketcher {
     Sketch sketch;
     std::int32_t first = 0;
     for (std::size_t i = 0; i < grouping_.size(); ++i) {
-      StageSketch stage{first, counts[i], grouping_[i], {}, {}, false};
+      StageSketch stage{first, counts[i], grouping_[i], {}};
       const double need = memory_.need(model_, first, counts[i], i + 1 == grouping_.size());
       std::vector<double> wanted;
       std::vector<double> limits;

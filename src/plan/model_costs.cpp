@@ -98,6 +98,14 @@ RangeCosts ModelCosts::range(std::int32_t first, std::int32_t count, bool with_o
   return with_output ? combine(costs, output_, std::plus<>{}) : costs;
 }
 
+RangeCosts ModelCosts::range_with(std::int32_t first, std::int32_t count,
+                                  double output_share) const {
+  RangeCosts costs = range(first, count, false);
+  costs.bytes += output_share * output_.bytes;
+  costs.weights += output_share * output_.weights;
+  return costs;
+}
+
 double ModelCosts::experts_touched(double tokens) const {
   return expert_share_ > 0 ? 1.0 - std::pow(1.0 - expert_share_, tokens) : 0.0;
 }

@@ -28,6 +28,8 @@ class ModelCosts {
 
   // Layers [first, first + count); with_output adds the output matrix and norm.
   RangeCosts range(std::int32_t first, std::int32_t count, bool with_output) const;
+  // The same with a part of the output matrix (0 to 1).
+  RangeCosts range_with(std::int32_t first, std::int32_t count, double output_share) const;
   RangeCosts whole() const { return range(0, num_layers_, true); }
 
   // The expected share of the experts that a batch of `tokens` touches when each picks k of E at

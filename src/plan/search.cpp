@@ -51,6 +51,7 @@ class Search {
         request_(request),
         costs_(spec, request.plan.kv_type) {
     layout_ = layout_sizes(spec, request.plan);
+    tune_for_cores(machine.devices, layout_);
     memory_.kv_tokens = static_cast<double>(layout_.context_tokens) * layout_.max_sequences;
     memory_.fixed_bytes = static_cast<double>(
         compute_bytes_of(spec, whole_model(spec), layout_.max_batch_tokens, layout_.max_sequences));

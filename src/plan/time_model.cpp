@@ -159,7 +159,8 @@ class Estimator {
 
  private:
   RangeCosts costs_of(const StageSketch& stage) const {
-    return model_.range(stage.first_layer, stage.num_layers, &stage == &sketch_.back());
+    const double output = stage.output_share.value_or(&stage == &sketch_.back() ? 1.0 : 0.0);
+    return model_.range_with(stage.first_layer, stage.num_layers, output);
   }
 
   // The device while all of `active` work: processors on one memory bus read it by turns, each in
@@ -185,6 +186,11 @@ class Estimator {
         stage.expert_shares.empty() ? stage.shares[index] : stage.expert_shares[index];
     return stage.by_expert ? share * busiest_expert_share(model_, stage.devices.size(), tokens)
                            : share;
+  }
+
+  std::int32_t stage_micro_batch_tokens() const {
+    return workload_.stage_micro_batch_tokens > 0 ? workload_.stage_micro_batch_tokens
+                                                  : engine_.stage_micro_batch_tokens;
   }
 
   double all_reduce_us() const { return first_.all_reduce_us.value_or(engine_.all_reduce_us); }
@@ -312,7 +318,7 @@ class Estimator {
     if (workload_.prompt_tokens <= 0) return 0;
     const double prompt = static_cast<double>(workload_.prompt_tokens);
     const double tokens = std::min<double>(
-        prompt, sketch_.size() > 1 ? engine_.stage_micro_batch_tokens : engine_.micro_batch_tokens);
+        prompt, sketch_.size() > 1 ? stage_micro_batch_tokens() : engine_.micro_batch_tokens);
     const double batches = std::ceil(prompt / tokens);
     const double context = static_cast<double>(workload_.depth_tokens) + prompt / 2;
     double pass = 0;
@@ -446,14 +452,20 @@ double busiest_expert_share(const ModelCosts& model, std::size_t devices, double
 Result<Sketch> sketch_of(const Plan& plan, const Bench& bench, const ModelCosts& model) {
   Sketch sketch;
   for (const StagePlan& stage : plan.stages) {
-    StageSketch out{stage.first_layer, stage.num_layers, {}, {}, {}, plan.split_by_expert};
-    const bool last = &stage == &plan.stages.back();
-    const RangeCosts costs = model.range(stage.first_layer, stage.num_layers, last);
-    const double output = last ? model.output_bytes() : 0;
-    const double dense = std::max(0.0, costs.bytes - costs.attention_bytes - output);
     const auto part = [](const Interval& held, std::int64_t all) {
       return all > 0 ? static_cast<double>(held.size()) / static_cast<double>(all) : 1.0;
     };
+    StageSketch out{stage.first_layer, stage.num_layers, {}, {}};
+    out.by_expert = plan.split_by_expert;
+    out.output_share = 0;
+    for (const RankPlan& rank : stage.ranks) {
+      *out.output_share += part(rank.shard.vocabulary, model.vocabulary());
+    }
+    const RangeCosts costs =
+        model.range_with(stage.first_layer, stage.num_layers, *out.output_share);
+    const double output = model.output_bytes();
+    const double dense =
+        std::max(0.0, costs.bytes - costs.attention_bytes - *out.output_share * output);
     for (const RankPlan& rank : stage.ranks) {
       const auto found = std::find(bench.ids.begin(), bench.ids.end(), rank.device);
       if (found == bench.ids.end())
@@ -480,7 +492,9 @@ TimeEstimate estimate_time(const ModelCosts& model, const Sketch& sketch, const 
 
 Status predict(Plan& plan, const ModelCosts& model, const Bench& bench, const Workload& workload) {
   TANDEM_TRY(const Sketch sketch, sketch_of(plan, bench, model));
-  const TimeEstimate estimate = estimate_time(model, sketch, bench, workload);
+  Workload stepped = workload;
+  if (bench.engine->name == "tandem") stepped.stage_micro_batch_tokens = plan.micro_batch_tokens;
+  const TimeEstimate estimate = estimate_time(model, sketch, bench, stepped);
   Prediction predicted;
   if (estimate.prefill_s > 0) {
     predicted.prefill_tokens_per_s =

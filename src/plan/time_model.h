@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "machine/machine.h"
@@ -15,8 +16,9 @@ namespace tandem {
 struct Workload {
   std::int64_t prompt_tokens = 512;
   std::int64_t generated_tokens = 128;
-  std::int32_t concurrency = 1;   // sequences at once
-  std::int64_t depth_tokens = 0;  // already in the cache before the prompt
+  std::int32_t concurrency = 1;               // sequences at once
+  std::int64_t depth_tokens = 0;              // already in the cache before the prompt
+  std::int32_t stage_micro_batch_tokens = 0;  // where there are stages; 0: the engine's
   // Context in the middle of generation; generation from an empty cache where the prompt is 0.
   double mean_context() const {
     return static_cast<double>(depth_tokens + prompt_tokens) +
@@ -38,9 +40,10 @@ Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine);
 struct StageSketch {
   std::int32_t first_layer = 0;
   std::int32_t num_layers = 0;
-  std::vector<std::size_t> devices;        // indices into Bench::devices
-  std::vector<double> shares;              // of the stage's work; sum 1 but for work done twice
-  std::vector<double> expert_shares = {};  // of the experts' work; empty: as `shares`
+  std::vector<std::size_t> devices;         // indices into Bench::devices
+  std::vector<double> shares;               // of the stage's work; sum 1 but for work done twice
+  std::vector<double> expert_shares = {};   // of the experts' work; empty: as `shares`
+  std::optional<double> output_share = {};  // of the output matrix; nullopt: the last stage has it
   bool by_expert = false;  // whole experts: which ones a token picks loads the devices unevenly
 };
 using Sketch = std::vector<StageSketch>;
