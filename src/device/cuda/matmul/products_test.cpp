@@ -108,8 +108,11 @@ std::vector<float> run_kernel(const WeightView& weight, ProductKernels::Start st
   const DeviceArray<float> y(num_rows * weight.rows);
   const FragmentTraits traits = fragment_traits(weight.type);
   ProductBatch batch;
-  batch.targets[0] = {
-      weight.data, 0, nullptr, y.data(), weight.rows, static_cast<std::int32_t>(weight.rows), 0};
+  ProductTarget& target = batch.targets[0];
+  target.weight = reinterpret_cast<const std::uint8_t*>(weight.data);
+  target.y = y.data();
+  target.y_stride = weight.rows;
+  target.rows = static_cast<std::int32_t>(weight.rows);
   batch.num_targets = 1;
   batch.num_groups = static_cast<std::int32_t>((weight.rows + 15) / 16);
   batch.num_chunks = static_cast<std::int32_t>(traits.num_units(weight.columns) * traits.chunks);
