@@ -11,6 +11,7 @@
 #include "fleet/fleet.h"
 #include "fleet/placement.h"
 #include "gguf/gguf_file.h"
+#include "machine/local_machine.h"
 
 namespace tandem {
 namespace {
@@ -125,12 +126,20 @@ FleetLayout layout_of(const FleetPlacement& placement) {
   return layout;
 }
 
+// Described, not measured: measuring the processor, as `plan` does, would disturb running models at
+// a reload and place them elsewhere each time.
+Result<Machine> machine_for(const std::string& path) {
+  if (path.empty()) return detect_local_machine();
+  TANDEM_TRY(ChosenMachine chosen, choose_machine({{}, {}, path, {}}));
+  return std::move(chosen.machine);
+}
+
 // The file read and placed on this computer, at start and at each reload.
 Result<std::pair<FleetConfig, FleetLayout>> read_fleet(const std::string& path) {
   FleetConfigOutcome outcome = load_fleet_config(path);
   if (!outcome.errors.empty()) return first_of(outcome.errors);
-  TANDEM_TRY(const ChosenMachine chosen, choose_machine({}));
-  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, chosen.machine, path));
+  TANDEM_TRY(const Machine machine, detect_local_machine());
+  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, path));
   TANDEM_TRY_STATUS(refuse_misfit(placement, path));
   return std::pair{std::move(outcome.config), layout_of(placement)};
 }
@@ -162,8 +171,8 @@ Status fleet_command(const FleetOptions& options) {
     return outcome.errors.back();
   }
   if (!only_looks) return run(options, outcome.config);
-  TANDEM_TRY(const ChosenMachine chosen, choose_machine({{}, {}, options.machine_path, {}}));
-  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, chosen.machine, options.path));
+  TANDEM_TRY(const Machine machine, machine_for(options.machine_path));
+  TANDEM_TRY(const FleetPlacement placement, place(outcome.config, machine, options.path));
   if (!options.plan_only) {
     report_check(outcome.config, placement, options.json);
   } else if (options.json) {
