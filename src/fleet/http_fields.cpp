@@ -5,6 +5,8 @@
 #include <cctype>
 #include <vector>
 
+#include "machine/text_scan.h"
+
 namespace tandem {
 namespace {
 
@@ -13,21 +15,7 @@ constexpr std::array<std::string_view, 12> kHopByHop = {
     "te",         "transfer-encoding", "trailer",          "proxy-authorization",
     "upgrade",    "content-length",    "expect",           "host"};
 
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 }  // namespace
-
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 void remove_hop_by_hop(HttpHeaders& headers) {
   std::vector<std::string> named;
@@ -37,7 +25,7 @@ void remove_hop_by_hop(HttpHeaders& headers) {
     while (!rest.empty()) {
       const std::string_view part = rest.substr(0, rest.find(','));
       rest.remove_prefix(std::min(rest.size(), part.size() + 1));
-      named.push_back(lower_case(trimmed(part)));
+      named.push_back(lower_case(trim(part)));
     }
   }
   std::erase_if(headers, [&](const auto& field) {

@@ -7,8 +7,6 @@
 
 namespace tandem {
 
-std::string lower_case(std::string_view text);
-
 // Takes out what is meant for one connection alone: the fields that RFC 9110, 7.6.1 names, those
 // that Connection names, and the message's framing. Names must be in lower case.
 void remove_hop_by_hop(HttpHeaders& headers);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "fleet/http_fields.h"
 #include "fleet/prompt_prefix.h"
+#include "machine/text_scan.h"
 #include "server/http/web_page.h"
 
 namespace tandem {

@@ -6,6 +6,7 @@
 
 #include "fleet/http_fields.h"
 #include "fleet/upstream_connection.h"
+#include "machine/text_scan.h"
 
 namespace tandem {
 namespace upstream_internal {

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/http_fields.h"
+#include "machine/text_scan.h"
 #include "tensor/element_type.h"
 
 namespace tandem {
