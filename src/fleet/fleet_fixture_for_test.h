@@ -40,7 +40,7 @@ name = "slow"
 command = ["{}", "{{port}}", "{{name}}", "400"]
 [[worker]]
 name = "broken"
-command = ["/bin/false"]
+command = ["/bin/false", "{{port}}"]
 [[key]]
 name = "user"
 key = "user-key"

@@ -145,7 +145,7 @@ TEST_F(ProxiedRequestTest, PassesAnswersThroughUnchanged) {
   EXPECT_EQ(whole.status, 200);
   EXPECT_EQ(whole.body, R"({"mark":"first","prompt":"p"})");
   EXPECT_NE(whole.head.find("X-Tandem-Backend: first"), std::string::npos);
-  EXPECT_NE(whole.head.find("Content-Length: 30"), std::string::npos) << whole.head;
+  EXPECT_NE(whole.head.find("Content-Length: 29"), std::string::npos) << whole.head;
   const TestResponse streamed = post(kStream);
   EXPECT_TRUE(
       streamed.body.ends_with("\"index\":3,\"mark\":\"first\",\"prompt\":\"p\"}\n\n"
@@ -182,8 +182,8 @@ TEST_F(ProxiedRequestTest, KeepsClientsSecretsAndConnectionFieldsToItself) {
 
 TEST_F(ProxiedRequestTest, TriesAnotherBackendWhileNothingHasGoneOut) {
   first_.set_mode(Mode::kDieAtOnce);
-  EXPECT_EQ(post(kStream).body.substr(0, 30),
-            second_.num_requests > 0 ? "data: {\"index\":0,\"mark\":\"secon" : "");
+  const TestResponse streamed = post(kStream);
+  EXPECT_NE(streamed.body.find("\"mark\":\"second\""), std::string::npos) << streamed.body;
   first_.set_mode(Mode::kRefuse, 503);
   EXPECT_EQ(post(kWhole).body, R"({"mark":"second","prompt":"p"})");
   ASSERT_TRUE(has_ended(2));

@@ -89,16 +89,19 @@ void ScriptedUpstream::stream(const std::shared_ptr<HttpExchange>& exchange, con
                               int index) {
   for (; index < script.num_events; ++index) {
     const Mode mode = mode_;
-    if (index >= script.num_events / 2 && mode == Mode::kDieMidway) return exchange->abort();
+    if (index >= script.num_events / 2 && mode == Mode::kDieMidway) {
+      // What was sent gets time to go out.
+      return exchange->post_after(20, [exchange] { exchange->abort(); });
+    }
     if (index >= script.num_events / 2 && mode == Mode::kStall) return;
     exchange->send(
         "data: " +
         nlohmann::json{{"mark", mark_}, {"prompt", script.prompt}, {"index", index}}.dump() +
         "\n\n");
-    if (script.delay_ms > 0) {
-      return exchange->post_after(script.delay_ms, [this, exchange, script, index] {
-        stream(exchange, script, index + 1);
-      });
+    const auto go_on = [this, exchange, script, index] { stream(exchange, script, index + 1); };
+    if (script.delay_ms > 0) return exchange->post_after(script.delay_ms, go_on);
+    if (exchange->unsent_bytes() >= HttpExchange::kFullBytes) {
+      return exchange->when_there_is_room(go_on);
     }
   }
   exchange->send("data: [DONE]\n\n");

@@ -310,7 +310,8 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     }
     std::string piece = std::exchange(parser_->get().body(), {});
     if (!piece.empty()) {
-      call->has_body = true;
+      // From here on less time is given than the timer was set for.
+      if (!std::exchange(call->has_body, true)) arm(due_us());
       call->events.on_body(std::move(piece));
       if (call_ != call || call->is_over) return false;
     }
