@@ -44,7 +44,6 @@ command = ["/bin/false", "{{port}}"]
 [[key]]
 name = "user"
 key = "user-key"
-models = ["a", "b", "c"]
 [[key]]
 name = "boss"
 key = "boss-key"
@@ -54,6 +53,7 @@ admin = true
     FleetConfigOutcome outcome = parse_fleet_config(head + toml, "fleet.toml", "");
     EXPECT_TRUE(outcome.errors.empty()) << outcome.errors.front().to_string();
     outcome.config.listen.addresses = {{"127.0.0.1", 0}};
+    outcome.config.keys[0].models = {"a", "b", "c"};  // whether they are there or not
     return outcome.config;
   }
   static std::string model(const std::string& name, const std::string& more = {},
