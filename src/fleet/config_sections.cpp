@@ -219,7 +219,6 @@ void read_listen(ConfigTable& table, const std::string& folder, FleetListen& lis
   }
   table.read("cors_origins", listen.origins);
   table.read("allowed_hosts", listen.hosts);
-  table.read("threads", listen.num_threads, 1, 256);
   table.read("max_connections", listen.max_connections, 1, kMostRequests);
   table.read_bytes("max_body", listen.max_body_bytes);
   if (listen.max_body_bytes < 1 || listen.max_body_bytes > kMostBodyBytes) {

@@ -35,8 +35,8 @@ class FleetChaosTest : public FleetFixture {
   // c and d have room for one of them; e is elsewhere.
   std::string file(int turn) const {
     return model("a", fmt::format("replicas = 2\nmax_queued = {}", 500 + turn % 7)) +
-           model("b", turn % 2 == 0 ? "" : "args = [\"20\"]") +
-           model("c", "load = \"on-demand\"") + model("d", "load = \"on-demand\"") +
+           model("b", turn % 2 == 0 ? "" : "args = [\"20\"]") + model("c", "load = \"on-demand\"") +
+           model("d", "load = \"on-demand\"") +
            fmt::format(
                "[[upstream]]\nname = \"elsewhere\"\nurl = "
                "\"http://127.0.0.1:{}\"\n"

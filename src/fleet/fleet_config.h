@@ -36,7 +36,6 @@ struct FleetListen {
   std::string key_file;
   std::vector<std::string> origins;  // cors_origins: pages that may use it from a browser
   std::vector<std::string> hosts;    // allowed_hosts: names under which it is reached
-  std::int32_t num_threads = 2;      // threads
   std::int32_t max_connections = 4096;
   std::int64_t max_body_bytes = 16 * kMiB;  // max_body
   bool serve_page = true;                   // webui

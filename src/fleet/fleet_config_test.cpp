@@ -162,8 +162,8 @@ TEST(FleetConfig, UnknownKeysComeWithTheNearest) {
 }
 
 TEST(FleetConfig, AllErrorsAreReportedByLine) {
-  const FleetConfigOutcome outcome = parse(
-      "[[model]]\nname = 3\nfile = \"builtin\"\nload = \"later\"\n[fleet]\nthreads = \"x\"\n");
+  const FleetConfigOutcome outcome =
+      parse("[[model]]\nname = 3\nfile = \"builtin\"\nload = \"later\"\n[fleet]\nwebui = \"x\"\n");
   ASSERT_THAT(outcome.errors, SizeIs(3));
   EXPECT_THAT(outcome.errors[0].where, HasSubstr(":2"));
   EXPECT_THAT(outcome.errors[1].where, HasSubstr(":4"));

@@ -242,7 +242,7 @@ void FleetCore::was_unloaded(const std::string& name) {
   Model& model = models_[name];
   const auto view = residency_.view(name);
   // An aborted load ends in its workers' end as well.
-  if (view && view->state == ModelState::kLoading) {
+  if (view && view->state == ModelState::kLoading && !is_stopping_) {
     return was_lost(name, "loading took too long");
   }
   carry_out(residency_.unloaded(name, now_ms()));

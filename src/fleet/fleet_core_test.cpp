@@ -194,8 +194,8 @@ TEST_F(FleetCoreTest, AReloadChangesOnlyWhatChanged) {
   const pid_t a = pid("a");
   const pid_t b = pid("b");
   const auto stream = open_stream("b", 100);
-  set_file(model("a", "aliases = [\"alpha\"]\nmax_queued = 3") +
-           model("b", "args = [\"10\"]") + model("d"));
+  set_file(model("a", "aliases = [\"alpha\"]\nmax_queued = 3") + model("b", "args = [\"10\"]") +
+           model("d"));
   EXPECT_EQ(post("{}", "/fleet/reload", "user-key").status, 403);
   EXPECT_EQ(post("{}", "/fleet/reload", "boss-key").status, 200);
   EXPECT_EQ(ask("alpha").status, 200);
