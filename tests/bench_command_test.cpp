@@ -97,30 +97,6 @@ TEST(BenchCommand, NamesASlowLink) {
   EXPECT_LT(json["rows"][1]["speedup"], 0.5);
 }
 
-// Four times as slow, so that it shows beside whatever else the machine does.
-TEST(BenchCommand, NamesASlowRank) {
-  const auto run = run_tandem(kShort + std::string("--plans tensor --inject-slowdown 3,0"));
-  ASSERT_EQ(run.exit_code, 0) << run.err;
-  const auto json = nlohmann::json::parse(run.out);
-  ASSERT_EQ(json["rows"].size(), 2u);
-  EXPECT_EQ(json["rows"][1]["main_cause"], "imbalance") << json["rows"][1];
-}
-
-// One pass a repetition makes the steps countable: one fills the cache, then nine a repetition,
-// the first of which warms up. The slowdown begins with the fifth that counts.
-TEST(BenchCommand, NamesARankThatBecameSlower) {
-  constexpr int kStepsARepetition = 9;
-  const int first_slow = 1 + kStepsARepetition * 5;
-  const auto run = run_tandem(
-      "bench --json --devices cpu:0#0,cpu:0#1 --prompt 32 --gen 8 --repeat 9 --min-seconds 0 "
-      "--ceiling-seconds 0.002 --plans tensor --inject-slowdown 5,0 --inject-slowdown-from " +
-      std::to_string(first_slow));
-  ASSERT_EQ(run.exit_code, 0) << run.err;
-  const auto json = nlohmann::json::parse(run.out);
-  ASSERT_EQ(json["rows"].size(), 2u);
-  EXPECT_EQ(json["rows"][1]["main_cause"], "throttling") << json["rows"][1];
-}
-
 TEST(BenchCommand, RefusesWhatMeansNothing) {
   const auto plans = run_tandem(kShort + std::string("--plans tensor,sideways"));
   EXPECT_EQ(plans.exit_code, 2);
