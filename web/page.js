@@ -61,5 +61,4 @@ showList();
 showMessages();
 showModel();
 $("model-choice").addEventListener("change", () => localStorage.setItem("tandem.model", JSON.stringify($("model-choice").value)));
-lookForFleet();
 show(location.hash === "#machine" ? "machine" : "chat");
