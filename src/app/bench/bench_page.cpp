@@ -4,6 +4,7 @@
 
 #include "app/bench/bench_report.h"
 #include "app/bench/svg_plots.h"
+#include "plan/page_parts.h"
 
 namespace tandem {
 namespace {
@@ -64,18 +65,18 @@ std::string ceilings_table(const CeilingSurvey& survey) {
     out += fmt::format(
         "<tr><td>{}</td><td>{:.1f} GB/s</td><td>{:.0f} Gop/s</td><td>{}</td>"
         "<td class=\"why soft\">{}</td></tr>",
-        escaped_html(fmt::format("{}", fmt::join(set.devices, " + "))), set.rates.read_gbps,
+        html_escaped(fmt::format("{}", fmt::join(set.devices, " + "))), set.rates.read_gbps,
         set.rates.int8_gops,
         set.rates.bf16_gflops > 0 ? fmt::format("{:.0f} Gflop/s", set.rates.bf16_gflops)
                                   : std::string("none"),
-        escaped_html(set.rates.read_pattern));
+        html_escaped(set.rates.read_pattern));
   }
   out += "</table></div>";
   for (const MeasuredLink& link : survey.links) {
     out += fmt::format(
         "<p class=\"soft\">{} &ndash; {}: a message takes {:.2f} &micro;s, 4 MiB pass at {:.1f} "
         "GB/s, a reduction takes {:.2f} &micro;s.</p>",
-        escaped_html(link.a), escaped_html(link.b), link.latency_us, link.bandwidth_gbps,
+        html_escaped(link.a), html_escaped(link.b), link.latency_us, link.bandwidth_gbps,
         link.all_reduce_us);
   }
   return out;
@@ -97,10 +98,10 @@ std::string table(const std::vector<const BenchRow*>& rows, bool is_prompt) {
     out += fmt::format(
         "<tr><td>{}</td><td>{}.00x</td><td>{}</td><td>{:.1f}</td><td class=\"soft\">{:.1f}&ndash;"
         "{:.1f}</td><td>{:.2f}x</td><td>{}</td><td>{}</td><td class=\"why\">{}{}</td></tr>",
-        escaped_html(row->plan), row->num_devices,
+        html_escaped(row->plan), row->num_devices,
         phase.predicted_tokens_per_s ? fmt::format("{:.1f}", *phase.predicted_tokens_per_s) : "",
         phase.tokens_per_s, phase.lowest, phase.highest, phase.account.speedup,
-        percent(phase.account.efficiency), percent(phase.ceiling_fraction), escaped_html(why),
+        percent(phase.account.efficiency), percent(phase.ceiling_fraction), html_escaped(why),
         flag);
   }
   return out + "</table></div>";
@@ -123,7 +124,7 @@ std::string legend(const std::vector<const BenchRow*>& rows, bool is_prompt) {
 std::string section(const std::string& title, const std::vector<const BenchRow*>& rows,
                     bool is_prompt) {
   std::string out =
-      fmt::format("<section><h2>{}</h2>{}", escaped_html(title), table(rows, is_prompt));
+      fmt::format("<section><h2>{}</h2>{}", html_escaped(title), table(rows, is_prompt));
   if (rows.size() > 1) {
     out += fmt::format(
         "<div class=\"plots\"><figure><figcaption>Speed-up against devices; dashed: ideal"
@@ -141,8 +142,8 @@ std::string bench_page(const BenchReport& report) {
   out += fmt::format(
       "<h1>{} {}</h1><p class=\"soft\">{}. Tokens a second; medians of interleaved "
       "repetitions, warm-up left out.</p>",
-      escaped_html(report.model), escaped_html(report.quantisation),
-      escaped_html(report.processor));
+      html_escaped(report.model), html_escaped(report.quantisation),
+      html_escaped(report.processor));
   std::vector<std::int32_t> concurrencies;
   for (const BenchRow& row : report.rows) {
     if (concurrencies.empty() || concurrencies.back() != row.concurrency) {
@@ -168,7 +169,7 @@ std::string bench_page(const BenchReport& report) {
       "stages</span></figcaption>{}</figure>",
       roofline_svg(report));
   for (const std::string& note : report.notes) {
-    out += "<p class=\"soft\">" + escaped_html(note) + "</p>";
+    out += "<p class=\"soft\">" + html_escaped(note) + "</p>";
   }
   return out + "</body></html>\n";
 }

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <map>
 
+#include "plan/page_parts.h"
+
 namespace tandem {
 namespace {
 
@@ -43,12 +45,12 @@ std::string open_svg(double width, double height, const std::string& title) {
   return fmt::format(
       "<svg viewBox=\"0 0 {:.0f} {:.0f}\" width=\"{:.0f}\" role=\"img\" "
       "aria-label=\"{}\">",
-      width, height, width, escaped_html(title));
+      width, height, width, html_escaped(title));
 }
 
 std::string text_at(double x, double y, const char* classes, const std::string& text) {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"{}\">{}</text>", x, y, classes,
-                     escaped_html(text));
+                     html_escaped(text));
 }
 
 std::string line(double x1, double y1, double x2, double y2, const char* classes) {
@@ -79,7 +81,7 @@ std::string dot(double x, double y, int colour, const std::string& title) {
   return fmt::format(
       "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" class=\"dot c{}\"><title>{}"
       "</title></circle>",
-      x, y, colour, escaped_html(title));
+      x, y, colour, html_escaped(title));
 }
 
 // 950 -> "950", 12000 -> "12k".
@@ -91,29 +93,6 @@ std::string short_number(double value) {
 constexpr int kUsedColour = 0;
 
 }  // namespace
-
-std::string escaped_html(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string speedup_svg(const std::vector<const BenchRow*>& rows, bool is_prompt) {
   double most = 2;
@@ -174,7 +153,7 @@ std::string losses_svg(const std::vector<const BenchRow*>& rows, bool is_prompt)
       bars += fmt::format(
           "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.0f}\" "
           "class=\"{}\"><title>{}: {:.1f} %</title></rect>",
-          x, y + 18, width, kBarHeight, classes, escaped_html(name), 100 * fraction);
+          x, y + 18, width, kBarHeight, classes, html_escaped(name), 100 * fraction);
       if (width > 34) {
         bars +=
             text_at(x + width / 2, y + 33, "inbar mid", fmt::format("{:.0f} %", 100 * fraction));

@@ -7,9 +7,6 @@
 
 namespace tandem {
 
-// Text as it may stand in HTML and SVG.
-std::string escaped_html(const std::string& text);
-
 // Speed-up over the number of devices, beside the diagonal of the ideal; one line a kind of split.
 // Reads the prompts of the rows where `is_prompt`, else decoding; rows of one concurrency.
 std::string speedup_svg(const std::vector<const BenchRow*>& rows, bool is_prompt);
