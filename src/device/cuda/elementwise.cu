@@ -32,10 +32,11 @@ __device__ float silu(float x) {
   return x / (1.0f + expf(-x));
 }
 
-// The tanh form, as GELU models are trained with.
+// The tanh form, as GELU models are trained with. (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y)); written
+// with tanh, far to the left of zero nothing would be left of the sum's digits.
 __device__ float gelu(float x) {
-  const float inner = 0.79788456080286535588f * (x + 0.044715f * x * x * x);
-  return 0.5f * x * (1.0f + tanhf(inner));
+  const float twice_inner = 2.0f * 0.79788456080286535588f * (x + 0.044715f * x * x * x);
+  return x / (1.0f + expf(-twice_inner));
 }
 
 template <GateKind kKind>
