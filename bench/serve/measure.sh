@@ -47,7 +47,7 @@ for step in ${STEPS:-latency intruder endurance}; do
       load --streams 4 --seconds 6 --intruder 3000
       stop ;;
     endurance)
-      start -c 512 -np 64
+      start -c 512 -np 64 --kv-tokens 8192  # full within a minute: memory must not grow after
       load --streams 64 --seconds "${SECONDS_LONG:-600}" --prompt 16-128 --gen 16-64 --idle 2000
       load --streams 1 --requests 1 --prompt 8 --gen 4 --aborts 1000
       stop ;;

@@ -29,7 +29,9 @@ Result<std::unique_ptr<ModelServer>> ModelServer::start(ModelServerOptions optio
   HttpServerOptions http = server->options_.http;
   ModelServer* self = server.get();
   http.make_error = [](int status, const std::string& message) {
-    return error_response({status, message, "invalid_request_error", {}, {}, 0}, Dialect::kOpenAi);
+    const bool is_busy = status == 503;
+    const char* type = is_busy ? "unavailable_error" : "invalid_request_error";
+    return error_response({status, message, type, {}, {}, is_busy ? 1 : 0}, Dialect::kOpenAi);
   };
   http.decorate = [self](const HttpRequest& request, HttpResponse& response) {
     self->decorate(request, response);

@@ -37,7 +37,7 @@ class ModelServerFixture : public testing::Test {
   }
 
   void load(ScriptedRunnerOptions runner = {}, EngineOptions engine = {}) {
-    tokenizer_ = make_tokenizer(small_bpe_fields());
+    tokenizer_ = make_tokenizer(vocabulary_);
     runner.vocabulary_size = tokenizer_->vocabulary().size();
     runner.num_blocks = 256;
     engine_ = std::make_unique<Engine>(std::make_unique<ScriptedRunner>(runner), tokenizer_,
@@ -90,6 +90,7 @@ class ModelServerFixture : public testing::Test {
     return false;
   }
 
+  VocabularyFields vocabulary_ = small_bpe_fields();
   ServedModel model_;  // what load() gives the server, besides what is set here before
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Engine> engine_;

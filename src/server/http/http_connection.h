@@ -50,6 +50,7 @@ struct ServerState {
   HttpHandler handler;
   std::atomic<bool> is_accepting{true};
   std::atomic<bool> is_over{false};  // the handler is no more
+  std::atomic<std::uint64_t> held_body_bytes{0};
   std::mutex mutex;
   std::map<AnyConnection*, std::weak_ptr<AnyConnection>> connections;  // guarded by mutex
 };
@@ -84,6 +85,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     if (!ignored) peer_ = address_text(endpoint);
   }
   ~Connection() override {
+    release_body();
     const std::lock_guard lock(state_.mutex);
     state_.connections.erase(this);
   }
@@ -262,8 +264,22 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
       arm(state_.options.body_timeout_ms);
       say_continue();
     }
+    if (phase_ == Phase::kBody && !hold_body())
+      return fail(503, "too many requests arrive at once");
     if (parser_->is_done()) handle();
   }
+
+  // Counts the body, as long as it says it will be, among those that are held. False: all of them
+  // together are too long.
+  bool hold_body() {
+    const std::uint64_t announced = parser_->content_length().value_or(0);
+    const std::uint64_t bytes = std::max<std::uint64_t>(announced, parser_->get().body().size());
+    if (bytes <= held_body_bytes_) return true;
+    const std::uint64_t more = bytes - std::exchange(held_body_bytes_, bytes);
+    const std::uint64_t all = state_.held_body_bytes.fetch_add(more) + more;
+    return all <= std::max(state_.options.max_held_body_bytes, state_.options.max_body_bytes);
+  }
+  void release_body() { state_.held_body_bytes -= std::exchange(held_body_bytes_, 0); }
 
   void refuse(error_code error) {
     using Reason = beast::http::error;
@@ -422,6 +438,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
 
   void next_request() {
     exchange_.reset();
+    release_body();
     if (!must_close_ && state_.is_accepting) return start_request();
     // The client gets time to read the answer before its unread bytes make the system reset it.
     phase_ = Phase::kLingering;
@@ -482,6 +499,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   std::array<char, kReadBytes> incoming_;
   beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<Parser> parser_;
+  std::uint64_t held_body_bytes_ = 0;
   Phase phase_ = Phase::kIdle;
   bool is_reading_ = false;
   bool said_continue_ = false;

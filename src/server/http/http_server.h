@@ -18,6 +18,8 @@ struct HttpServerOptions {
   EventLoop* loop = nullptr;  // where it runs instead of on threads of its own
   std::size_t max_header_bytes = 32 * 1024;
   std::uint64_t max_body_bytes = 16 * 1024 * 1024;
+  // Of all requests that arrive or are being answered; never less than one of the largest.
+  std::uint64_t max_held_body_bytes = 1024ull * 1024 * 1024;
   std::int32_t max_connections = 4096;
   std::size_t max_unsent_bytes = 4 * 1024 * 1024;  // of one answer whose client does not read
   std::int64_t header_timeout_ms = 15'000;  // from a request's first byte to its header's end
@@ -26,7 +28,7 @@ struct HttpServerOptions {
   std::int64_t write_timeout_ms = 60'000;   // in which a client must read something
   std::string certificate_file = {};        // PEM; with key_file: TLS
   std::string key_file = {};
-  // Makes the body of the answers that the server itself gives (400, 408, 413, 431, 500).
+  // Makes the body of the answers that the server itself gives (400, 408, 413, 431, 503).
   std::function<HttpResponse(int status, const std::string& message)> make_error = {};
   // Adds headers to every answer before it goes out.
   std::function<void(const HttpRequest& request, HttpResponse& response)> decorate = {};

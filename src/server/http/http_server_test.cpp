@@ -306,6 +306,38 @@ TEST_F(HttpServerTest, HoldsItsLimits) {
             413);
 }
 
+TEST_F(HttpServerTest, HoldsNoMoreBodiesThanItsLimit) {
+  start({.max_body_bytes = 100, .max_held_body_bytes = 150});
+  // What goes on at the other connections is seen a moment later.
+  const auto becomes = [this](int wanted, std::size_t bytes) {
+    int status = 0;
+    for (int i = 0; i < 1000 && status != wanted; ++i) {
+      status = fetch(server_->port(), "POST", "/echo", std::string(bytes, 'y')).status;
+    }
+    return status == wanted;
+  };
+  const std::string header = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n";
+  TestClient first(server_->port());
+  first.send(header + std::string(50, 'x'));
+  EXPECT_TRUE(becomes(503, 100));
+  const std::string chunk = std::string(64, 'y') + "\r\n0\r\n\r\n";
+  EXPECT_EQ(
+      raw("POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + chunk)
+          .status,
+      503);
+  EXPECT_TRUE(becomes(200, 50));
+  first.send(std::string(50, 'x'));
+  EXPECT_TRUE(first.read_until("POST xxx").ends_with("POST xxx"));
+  // Neither an answered request is held any more, nor one whose client is gone.
+  EXPECT_TRUE(becomes(200, 100));
+  {
+    TestClient second(server_->port());
+    second.send(header);
+    EXPECT_TRUE(becomes(503, 100));
+  }
+  EXPECT_TRUE(becomes(200, 100));
+}
+
 TEST_F(HttpServerTest, CutsOffThoseWhoTakeTooLong) {
   start({.header_timeout_ms = 150, .body_timeout_ms = 150, .idle_timeout_ms = 150});
   TestClient slow_header(server_->port());
