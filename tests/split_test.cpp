@@ -13,10 +13,10 @@
 // README), either is right, and the texts are compared up to there.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <ostream>
 
 #include "support/cpu_runtime.h"
+#include "support/near_tie.h"
 
 namespace tandem::test {
 namespace {
@@ -51,11 +51,11 @@ std::vector<Case> matrix() {
 
 // How many tokens of the two texts must be compared: all, or those before a near-tie.
 std::size_t expect_same_greedy(const Greedy& expected, const Greedy& got, std::size_t vocabulary,
-                               double near_tie) {
+                               double tie) {
   for (std::size_t i = 0; i < expected.tokens.size(); ++i) {
     if (expected.tokens[i] == got.tokens[i]) continue;
     const float* row = expected.logits.data() + i * vocabulary;
-    EXPECT_LT(row[expected.tokens[i]] - row[got.tokens[i]], near_tie) << "greedy token " << i;
+    EXPECT_LT(row[expected.tokens[i]] - row[got.tokens[i]], tie) << "greedy token " << i;
     return i + 1;  // the logits that chose the differing token had the same history
   }
   return expected.tokens.size();
@@ -83,8 +83,8 @@ TEST_P(SplitEquivalence, SameTextWithinToleranceAndSameBitsWhenRepeated) {
     const double tolerance =
         arithmetic == Arithmetic::kFloat ? model->float_tolerance / 10 : model->int8_tolerance;
     const auto vocabulary = static_cast<std::size_t>(model->spec.vocabulary_size);
-    const double near_tie = 4 * std::sqrt(2 * tolerance / 3) * prompt.logit_sd;
-    const std::size_t same = expect_same_greedy(*expected, *got, vocabulary, near_tie);
+    const std::size_t same =
+        expect_same_greedy(*expected, *got, vocabulary, near_tie(prompt, tolerance));
     const auto end = static_cast<std::ptrdiff_t>(same * vocabulary);
     EXPECT_LE(nmse({got->logits.begin(), got->logits.begin() + end},
                    {expected->logits.begin(), expected->logits.begin() + end}),

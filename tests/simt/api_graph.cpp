@@ -27,7 +27,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   {
     // Streams that joined by an event leave the capture with the one that began it.
     const std::lock_guard lock(machine().mutex);
-    for (simt::Stream* other : machine().streams) {
+    for (const auto& [address, other] : machine().streams) {
       if (other->device == stream->device && other->capture == captured) other->capture.reset();
     }
   }

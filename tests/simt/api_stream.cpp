@@ -92,9 +92,10 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   const cudaError_t error = simt::sticky_error(simt::current_device());
   if (error != cudaSuccess) return remember(error);
-  *stream = new simt::Stream(simt::current_device());
+  auto created = std::make_shared<simt::Stream>(simt::current_device());
+  *stream = created.get();
   const std::lock_guard lock(machine().mutex);
-  machine().streams.insert(*stream);
+  machine().streams[*stream] = std::move(created);
   return cudaSuccess;
 }
 
@@ -110,11 +111,15 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
+  std::shared_ptr<simt::Stream> leaving;
   {
     const std::lock_guard lock(machine().mutex);
-    machine().streams.erase(stream);
+    const auto found = machine().streams.find(stream);
+    if (found == machine().streams.end()) return remember(cudaErrorInvalidResourceHandle);
+    leaving = std::move(found->second);
+    machine().streams.erase(found);
   }
-  delete stream;
+  leaving->finish();
   return cudaSuccess;
 }
 

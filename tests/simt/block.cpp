@@ -15,6 +15,11 @@ namespace {
 // Unwinds the threads of a block whose kernel failed.
 struct Abandoned {};
 
+// Names are literals: mostly one address, but not in every translation unit.
+bool same_name(const char* a, const char* b) {
+  return a == b || std::strcmp(a, b) == 0;
+}
+
 struct PendingCopy {
   void* to;
   const void* from;
@@ -274,7 +279,7 @@ void Block::wake(std::vector<Thread*>& threads) {
 }
 
 BlockVote Block::vote(int value, const char* name) {
-  if (barrier_name_ != nullptr && std::strcmp(barrier_name_, name) != 0) {
+  if (barrier_name_ != nullptr && !same_name(barrier_name_, name)) {
     fail(describe(*current_) + " calls " + name + " while others wait at " + barrier_name_);
   }
   barrier_name_ = name;
@@ -304,7 +309,7 @@ const WarpSlots& Block::exchange(std::uint32_t mask, const void* mine, int bytes
   if ((mask >> lane & 1) == 0)
     fail(describe(me) + " calls " + name + " with a mask without itself");
   LaneGroup& group = warp.group_of(mask & warp.lanes);
-  if (group.arrived != 0 && std::strcmp(group.name, name) != 0) {
+  if (group.arrived != 0 && !same_name(group.name, name)) {
     fail(describe(me) + " calls " + name + " while other lanes wait at " + group.name);
   }
   WarpSlots& slots = group.slots[group.round % 2];

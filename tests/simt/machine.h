@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -30,7 +31,8 @@ struct Machine {
   MachineOptions options;
   std::vector<Gpu> gpus = std::vector<Gpu>(2);
   std::map<void*, Allocation> allocations;
-  std::set<Stream*> streams;
+  // Shared with who waits for a device's streams while their owner destroys one.
+  std::map<Stream*, std::shared_ptr<Stream>> streams;
   std::string last_failure;
 };
 

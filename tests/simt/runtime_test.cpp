@@ -19,6 +19,9 @@ void store(int* out, int value) {
 void add_one(int* out) {
   ++*out;
 }
+void take_a_while(int*) {
+  std::this_thread::sleep_for(std::chrono::microseconds(100));
+}
 void wait_for(int* flag) {
   while (atomicAdd(flag, 0) == 0) __nanosleep(100);
 }
@@ -63,6 +66,28 @@ TEST_F(Runtime, KernelsOfTwoStreamsRunAtTheSameTime) {
   ASSERT_EQ(launch(other, store, {1, 1}, value_, 1), cudaSuccess);
   EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
   cudaStreamDestroy(other);
+}
+
+// Ranks that share a GPU: freeing waits for all streams of the device, of which others come and go.
+TEST_F(Runtime, FreeingOutlivesOtherThreadsStreams) {
+  std::atomic<bool> stop{false};
+  std::thread neighbour([&stop] {
+    while (!stop) {
+      cudaStream_t stream = nullptr;
+      EXPECT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+      EXPECT_EQ(launch(stream, take_a_while, {1, 1}, nullptr), cudaSuccess);
+      EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+    }
+  });
+  for (int i = 0; i < 300; ++i) {
+    void* memory = nullptr;
+    EXPECT_EQ(cudaMalloc(&memory, 64), cudaSuccess);
+    ASSERT_EQ(launch(stream_, add_one, {1, 1}, value_), cudaSuccess);
+    EXPECT_EQ(cudaFree(memory), cudaSuccess);
+    EXPECT_EQ(*value_, i + 1);
+  }
+  stop = true;
+  neighbour.join();
 }
 
 TEST_F(Runtime, EventsOrderStreams) {

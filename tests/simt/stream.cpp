@@ -38,7 +38,8 @@ cudaError_t sticky_error(int device) {
 
 Stream::Stream(int on_device) : device(on_device), thread_([this] { run(); }) {}
 
-Stream::~Stream() {
+void Stream::finish() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -110,14 +111,15 @@ void Stream::execute(const Operation& operation) {
 }
 
 void synchronize_streams_of(int device) {
-  std::vector<Stream*> streams;
+  // Kept alive here: another thread, whose streams share the device, may destroy one meanwhile.
+  std::vector<std::shared_ptr<Stream>> streams;
   {
     const std::lock_guard lock(machine().mutex);
-    for (Stream* stream : machine().streams) {
+    for (const auto& [address, stream] : machine().streams) {
       if (stream->device == device) streams.push_back(stream);
     }
   }
-  for (Stream* stream : streams) (void)stream->synchronize();
+  for (const auto& stream : streams) (void)stream->synchronize();
 }
 
 cudaError_t enqueue(cudaStream_t stream, const void* kind, std::function<std::string()> work) {

@@ -47,7 +47,12 @@ struct Event {
 // An in-order queue with a host thread that works it off.
 struct Stream {
   explicit Stream(int device);
-  ~Stream();  // after all work is done
+  ~Stream() { finish(); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // Works off what was pushed and takes no more. Called once, by the owner.
+  void finish();
 
   cudaError_t push(Operation operation);
   // Blocks until everything pushed so far is done; the device's sticky error.

@@ -17,8 +17,10 @@ namespace tandem::test {
 bool can_run_cuda(bool several_ranks);
 // Makes the device of rank `index`: GPUs are shared where there are fewer than ranks.
 std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arithmetic arithmetic);
-// The reference models, and how many of their prompts (shortest first), that the time allows.
+// The reference models, their splits, and how many of their prompts (shortest first), that the time
+// allows.
 std::vector<std::string> cuda_reference_names();
+bool has_time_for(const std::string& model, const std::string& split);
 std::size_t cuda_num_prompts();
 
 }  // namespace tandem::test

@@ -38,6 +38,10 @@ std::vector<std::string> cuda_reference_names() {
   return reference_names();
 }
 
+bool has_time_for(const std::string&, const std::string&) {
+  return true;
+}
+
 std::size_t cuda_num_prompts() {
   return 4;
 }

@@ -1,7 +1,7 @@
 #include "device/cuda/attention.h"
 
 #include "base/check.h"
-#include "device/cuda/block_values.h"
+#include "device/cuda/attention/paged_attention.h"
 #include "device/cuda/cuda_error.h"
 #include "device/cuda/grid.h"
 #include "device/cuda/kv_layout.h"
@@ -9,7 +9,8 @@
 namespace tandem::cuda {
 namespace {
 
-// The plain attention that the fast ones are held to: one warp makes one head of one token. It goes
+// The plain attention that the fast ones (attention/) are held to, for Arithmetic::kFloat and for
+// caches that they do not take: one warp makes one head of one token. It goes
 // through the positions one after another with an online softmax (Milakov and Gimelshein, "Online
 // normalizer calculation for softmax"); lanes hold head_dim / 32 numbers each.
 constexpr int kMaxLaneNumbers = 16;  // head_dim up to 512
@@ -31,12 +32,11 @@ struct Call {
 };
 
 template <ElementType kType>
-__device__ float dot_key(const std::uint8_t* key, const float (&q)[kMaxLaneNumbers],
-                         std::int32_t head_dim) {
+__device__ float dot_key(const KvView& kv, std::int64_t row, const float (&q)[kMaxLaneNumbers]) {
   float sum = 0.0f;
-  for (int i = 0; i < kMaxLaneNumbers && i * kWarp < head_dim; ++i) {
+  for (int i = 0; i < kMaxLaneNumbers && i * kWarp < kv.head_dim; ++i) {
     const int d = i * kWarp + static_cast<int>(threadIdx.x);
-    if (d < head_dim) sum += q[i] * BlockValues<kType>::at(key, d);
+    if (d < kv.head_dim) sum += q[i] * kv_number<kType>(kv, kv.k, row, d);
   }
   return warp_sum(sum);
 }
@@ -64,18 +64,18 @@ __global__ void attention_kernel(Call call) {
     float largest = -INFINITY, total = 0.0f;
     for (int other = begin; other <= position; ++other) {
       const int block = call.block_tables[sequence.first_block + other / kv.block_tokens];
-      const std::int64_t offset = kv_row_offset(kv, block, other % kv.block_tokens, kv_head);
-      float score = call.scale *
-                    dot_key<kType>(static_cast<const std::uint8_t*>(kv.k) + offset, q, kv.head_dim);
+      const std::int64_t row = kv_row(kv, block, other % kv.block_tokens, kv_head);
+      float score = call.scale * dot_key<kType>(kv, row, q);
       if (call.soft_cap > 0.0f) score = call.soft_cap * tanhf(score / call.soft_cap);
       const float highest = fmaxf(largest, score);
       const float shrink = expf(largest - highest), weight = expf(score - highest);
       largest = highest;
       total = total * shrink + weight;
-      const auto* value = static_cast<const std::uint8_t*>(kv.v) + offset;
       for (int i = 0; i < kMaxLaneNumbers && i * kWarp < kv.head_dim; ++i) {
         const int d = i * kWarp + static_cast<int>(threadIdx.x);
-        if (d < kv.head_dim) sum[i] = sum[i] * shrink + weight * BlockValues<kType>::at(value, d);
+        if (d < kv.head_dim) {
+          sum[i] = sum[i] * shrink + weight * kv_number<kType>(kv, kv.v, row, d);
+        }
       }
     }
     for (int i = 0; i < kMaxLaneNumbers && i * kWarp < kv.head_dim; ++i) {
@@ -89,6 +89,12 @@ __global__ void attention_kernel(Call call) {
 
 Status attention(CudaContext& context, const AttentionArgs& args,
                  const DeviceSequences& sequences) {
+  if (context.arithmetic == Arithmetic::kInt8 && has_paged_attention(args.kv)) {
+    TANDEM_TRY(void* scratch,
+               context.scratch.take(paged_attention_scratch_bytes(args, sequences.limits)));
+    return status_of(paged_attention(context.stream, args, sequences, scratch),
+                     "cannot start attention");
+  }
   TANDEM_CHECK(args.kv.head_dim <= kMaxLaneNumbers * kWarp, "heads of up to 512 numbers");
   const Call call{args.q,
                   args.out,

@@ -5,13 +5,15 @@
 #include "device/cuda/cuda_error.h"
 #include "device/cuda/cuda_weight.h"
 #include "device/cuda/grid.h"
+#include "device/cuda/matmul/fragment_matmul.h"
 
 namespace tandem::cuda {
 namespace {
 
-// The plain product that the fast ones are held to: one warp makes one output feature of up to
-// kTokens tokens, in float32. A lane adds the columns of its number, 32 apart, in order; then the
-// lanes are added. An output's bits depend on its row of x and of the weight alone.
+// The product of Arithmetic::kFloat, which the fast ones (matmul/) are held to: one warp makes one
+// output feature of up to kTokens tokens, in float32. A lane adds the columns of its number, 32
+// apart, in order; then the lanes are added. An output's bits depend on its row of x and of the
+// weight alone.
 constexpr int kTokens = 8;
 constexpr int kWarpsPerBlock = 4;
 
@@ -87,6 +89,7 @@ LaunchShape shape_of(std::int64_t features, std::int64_t lines) {
 }  // namespace
 
 Status matmul(CudaContext& context, MatrixView x, std::span<const MatmulTarget> targets) {
+  if (context.arithmetic == Arithmetic::kInt8) return fragment_matmul(context, x, targets);
   for (const MatmulTarget& target : targets) {
     const WeightView& weight = view_of(*target.weight);
     TANDEM_CHECK(
@@ -105,6 +108,7 @@ Status matmul(CudaContext& context, MatrixView x, std::span<const MatmulTarget> 
 }
 
 Status expert_matmul(CudaContext& context, const ExpertMatmulArgs& args) {
+  if (context.arithmetic == Arithmetic::kInt8) return fragment_expert_matmul(context, args);
   for (const ExpertMatmulTarget& target : args.targets) {
     const WeightView& experts = view_of(*target.experts);
     const std::int64_t pairs = std::int64_t{args.num_tokens} * args.top_k;

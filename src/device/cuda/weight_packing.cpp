@@ -36,7 +36,11 @@ WeightPacking fragment_packing_of(ElementType type, std::int64_t rows, std::int6
   return packing;
 }
 
-WeightPacking packing_of(ElementType type, std::int64_t rows, std::int64_t columns, Arithmetic) {
+WeightPacking packing_of(ElementType type, std::int64_t rows, std::int64_t columns,
+                         Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::kInt8 && type != ElementType::kF32) {
+    return fragment_packing_of(type, rows, columns);
+  }
   const auto bytes = bytes_of(type, columns);
   TANDEM_CHECK(bytes.has_value(), "a row is a whole number of blocks");
   WeightPacking packing;

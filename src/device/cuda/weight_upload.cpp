@@ -4,8 +4,10 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "device/cuda/cuda_error.h"
 #include "device/cuda/cuda_weight.h"
+#include "device/cuda/matmul/pack_weight.h"
 #include "device/cuda/staging.h"
 #include "device/cuda/weight_packing.h"
 
@@ -34,6 +36,29 @@ class UploadStream {
   cudaStream_t stream_ = nullptr;
 };
 
+// Device memory for one piece in the file's blocks; the stream keeps one piece from the next.
+class FileRows {
+ public:
+  ~FileRows() { (void)cudaFree(memory_); }
+  FileRows() = default;
+  FileRows(const FileRows&) = delete;
+  FileRows& operator=(const FileRows&) = delete;
+  // The first piece is the longest.
+  Status resize(std::int64_t bytes) {
+    if (bytes <= bytes_) return {};
+    TANDEM_CHECK(memory_ == nullptr, "pieces do not grow");
+    TANDEM_CUDA_TRY(cudaMalloc(&memory_, static_cast<std::size_t>(bytes)),
+                    "no memory to pack weights in");
+    bytes_ = bytes;
+    return {};
+  }
+  void* data() const { return memory_; }
+
+ private:
+  void* memory_ = nullptr;
+  std::int64_t bytes_ = 0;
+};
+
 class Upload {
  public:
   Upload(const WeightSource& source, const WeightPacking& packing, std::byte* device)
@@ -55,8 +80,29 @@ class Upload {
   }
 
  private:
+  // Rows [begin, end) of an expert as they are in the file, packed on the device.
+  Status send_file_rows(std::int64_t expert, std::int64_t begin, std::int64_t end) {
+    const std::int64_t bytes = (end - begin) * *bytes_of(source_.type, source_.columns);
+    TANDEM_TRY(void* staged, ring_.take(stream_.get(), bytes));
+    auto* to = static_cast<std::byte*>(staged);
+    for (std::int64_t row = begin; row < end; ++row) {
+      const auto from = source_.row_bytes(expert, row);
+      to = std::copy(from.begin(), from.end(), to);
+    }
+    TANDEM_TRY_STATUS(file_rows_.resize(bytes));
+    TANDEM_CUDA_TRY(cudaMemcpyAsync(file_rows_.data(), staged, static_cast<std::size_t>(bytes),
+                                    cudaMemcpyHostToDevice, stream_.get()),
+                    "cannot copy weights to the device");
+    std::byte* packed = device_ + expert * packing_.expert_bytes + begin * packing_.row_bytes;
+    return status_of(pack_weight(stream_.get(), source_.type, end - begin, source_.columns,
+                                 static_cast<const std::uint8_t*>(file_rows_.data()),
+                                 reinterpret_cast<std::uint8_t*>(packed)),
+                     "cannot pack weights");
+  }
+
   // Packs rows [begin, end) of an expert and enqueues their copy.
   Status send(std::int64_t expert, std::int64_t begin, std::int64_t end) {
+    if (packing_.layout == WeightLayout::kFragments) return send_file_rows(expert, begin, end);
     const std::int64_t group = packing_.group_rows;
     const std::int64_t groups = (end - begin + group - 1) / group;
     const std::int64_t group_bytes = group * packing_.row_bytes;
@@ -89,7 +135,8 @@ class Upload {
   const WeightPacking& packing_;
   std::byte* device_;
   std::int64_t piece_rows_ = 1;
-  UploadStream stream_;
+  FileRows file_rows_;
+  UploadStream stream_;  // waits before the memory goes
   UploadRing ring_;
   std::vector<std::byte> rows_;  // of one group
 };

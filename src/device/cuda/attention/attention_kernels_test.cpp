@@ -5,8 +5,8 @@
 #include <numeric>
 #include <random>
 
-#include "device/cuda/attention/kv_rows.h"
 #include "device/cuda/attention/paged_attention.h"
+#include "device/cuda/kv_layout.h"
 #include "device/cuda/matmul/device_array_for_test.h"
 #include "tensor/half.h"
 
@@ -79,8 +79,7 @@ class Cache {
            position % shape_.block_tokens;
   }
   Q8Place place_of(std::int64_t row) const {
-    return q8_place(row / shape_.block_tokens, static_cast<int>(row % shape_.block_tokens),
-                    shape_.block_tokens, shape_.head_dim);
+    return q8_place(row, shape_.block_tokens, shape_.head_dim);
   }
   double half_at(std::int64_t byte) const {
     std::uint16_t bits;

@@ -1,29 +1,12 @@
 #pragma once
 
-#include "device/cuda/cuda_api.h"
+#include "device/cuda/kv_layout.h"
 #include "device/cuda/matmul/unroll.h"
 #include "tensor/element_type.h"
 
-// How a cache's rows (one position of one KV head) lie in device memory. F16 and F32: head_dim
-// numbers after one another. Q8_0: within a head of a block, the codes of all its positions
-// ([block_tokens][head_dim] bytes) and behind them the scales ([block_tokens][head_dim / 32]
-// float16): as many bytes as blocks of 34, but aligned.
-
 namespace tandem::cuda {
 
-// Of a Q8_0 head of a block: where position `offset`'s codes begin, and its scales.
-struct Q8Place {
-  std::int64_t codes;
-  std::int64_t scales;
-};
-__host__ __device__ inline Q8Place q8_place(std::int64_t block_head, int offset, int block_tokens,
-                                            int head_dim) {
-  const std::int64_t begin = block_head * block_tokens * (head_dim + head_dim / 16);
-  return {begin + static_cast<std::int64_t>(offset) * head_dim,
-          begin + static_cast<std::int64_t>(block_tokens) * head_dim + offset * (head_dim / 16)};
-}
-
-// K or V of a layer. A row's number is (block * num_kv_heads + head) * block_tokens + offset.
+// K or V of a layer; rows are numbered as kv_row() says.
 template <ElementType kType>
 struct KvRows {
   const std::uint8_t* data;
@@ -37,8 +20,7 @@ struct KvRows {
       const std::int64_t at = static_cast<std::int64_t>(row) * head_dim + column;
       return __ldg(reinterpret_cast<const uint4*>(data + 2 * at));
     } else {
-      const Q8Place place =
-          q8_place(row / block_tokens, row % block_tokens, block_tokens, head_dim);
+      const Q8Place place = q8_place(row, block_tokens, head_dim);
       const uint2 codes = __ldg(reinterpret_cast<const uint2*>(data + place.codes + column));
       const auto* scale = reinterpret_cast<const __half*>(data + place.scales + column / 32 * 2);
       const __half2 d = __half2half2(*scale);

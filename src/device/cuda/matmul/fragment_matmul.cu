@@ -8,11 +8,6 @@
 
 namespace tandem::cuda {
 
-bool reads_fragments(const WeightView& weight) {
-  return weight.layout == WeightLayout::kFragments ||
-         (weight.layout == WeightLayout::kFileRows && weight.type == ElementType::kF32);
-}
-
 Status fragment_matmul(CudaContext& context, MatrixView x, std::span<const MatmulTarget> targets) {
   std::vector<ViewTarget> views;
   for (const MatmulTarget& target : targets) {

@@ -8,10 +8,7 @@
 
 namespace tandem::cuda {
 
-// Do these kernels read the weight?
-bool reads_fragments(const WeightView& weight);
-
-// Ops::matmul and Ops::expert_matmul for weights that reads_fragments() accepts.
+// Ops::matmul and Ops::expert_matmul for weights that were loaded for Arithmetic::kInt8.
 Status fragment_matmul(CudaContext& context, MatrixView x, std::span<const MatmulTarget> targets);
 Status fragment_expert_matmul(CudaContext& context, const ExpertMatmulArgs& args);
 
