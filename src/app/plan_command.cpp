@@ -149,6 +149,7 @@ Result<PlanReport> make_report(const ChosenModel& model, const Machine& machine,
   report.model = fmt::format("{}{}{}, {}", model.title, model.spec.file_type.empty() ? "" : ", ",
                              model.spec.file_type, format_bytes(model.spec.weight_bytes()));
   report.machine = describe_machine(machine);
+  report.device_names = device_names(machine);
   report.engine = engine.name;
   report.workload = request.workload;
   if (!request.plan.shares.empty()) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/units.h"
 #include "plan/plan_report.h"
@@ -32,6 +33,7 @@ td,th{padding:.25rem .7rem;text-align:right;border-bottom:1px solid var(--rule)}
 th{color:var(--soft);font-size:.85em}
 td:first-child,th:first-child,td.why,th.why{text-align:left}
 svg{display:block;margin:.2rem 0;max-width:100%;height:auto}svg text{fill:var(--ink);font:13px system-ui,sans-serif}
+svg text.label{paint-order:stroke;stroke:var(--bg);stroke-width:3px}
 svg text.soft{fill:var(--soft);font-size:12px}.mid{text-anchor:middle}.end{text-anchor:end}
 .track{fill:var(--track)}.s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.bad{fill:var(--bad)}
 .mute{fill:var(--mute)}.axis{stroke:var(--rule)}.whisker{stroke:var(--soft);stroke-width:1.5}
@@ -81,14 +83,15 @@ std::string key(const char* colour, const std::string& text) {
       colour, text);
 }
 
-std::string rank_bar(const RankPlan& rank, const StagePlan& stage) {
+std::string rank_bar(const RankPlan& rank, const StagePlan& stage, const std::string& name) {
   const double capacity =
       static_cast<double>(rank.capacity_bytes > 0 ? rank.capacity_bytes
                                                   : std::max<std::int64_t>(1, rank.total_bytes()));
   const auto share = [&](std::int64_t bytes) { return static_cast<double>(bytes) / capacity; };
   return fmt::format(
-      "<div>{} <span class=\"soft\">{} of {}; {:.1f} % of layers {} to {}</span>{}</div>",
-      html_escaped(rank.device), format_bytes(rank.total_bytes()),
+      "<div>{}{}{} <span class=\"soft\">{} of {}; {:.1f} % of layers {} to {}</span>{}</div>",
+      html_escaped(rank.device), name.empty() ? "" : ", ", html_escaped(name),
+      format_bytes(rank.total_bytes()),
       rank.capacity_bytes > 0 ? format_bytes(rank.capacity_bytes) : "unknown", 100 * rank.share,
       stage.first_layer, stage.first_layer + stage.num_layers - 1,
       bar({{share(rank.weights_bytes), "s0", "weights " + format_bytes(rank.weights_bytes)},
@@ -97,14 +100,14 @@ std::string rank_bar(const RankPlan& rank, const StagePlan& stage) {
             "compute buffers " + format_bytes(rank.compute_bytes)}}));
 }
 
-// 1, 2 or 5 times a power of ten, of which about four make `most`.
+// 1, 2 or 5 times a power of ten, of which three to seven make `most`.
 double tick_of(double most) {
-  const double raw = most / 4;
-  const double power = std::pow(10.0, std::floor(std::log10(raw)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (factor * power >= raw) return factor * power;
+  const double largest = most / 3;
+  const double power = std::pow(10.0, std::floor(std::log10(largest)));
+  for (const double factor : {5.0, 2.0}) {
+    if (factor * power <= largest) return factor * power;
   }
-  return 10 * power;
+  return power;
 }
 
 // The drawing area of a scatter plot, in pixels.
@@ -143,6 +146,54 @@ std::string axes(const Area& area, const std::string& x_title, const std::string
                    html_escaped(y_title));
 }
 
+constexpr double kLabelGap = 14;
+constexpr double kLabelCharacter = 7;  // its width, in the widest fonts at this size
+
+// Where a point's label ends.
+double label_right(const Area& area, const ScatterPoint& point) {
+  return area.x(point.x) + kLabelGap + kLabelCharacter * static_cast<double>(point.label.size());
+}
+
+// The height of each point's label, so that no label lies on another: from the top down, each where
+// its point is, or below those that it would touch.
+std::vector<double> label_heights(const Area& area, const std::vector<ScatterPoint>& points) {
+  constexpr double kLine = 15;
+  std::vector<std::size_t> order(points.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return points[a].y > points[b].y; });
+  std::vector<double> heights(points.size());
+  std::vector<std::size_t> placed;
+  for (const std::size_t index : order) {
+    const double left = area.x(points[index].x);
+    const double right = label_right(area, points[index]);
+    double top = area.y(points[index].y);
+    for (const std::size_t other : placed) {  // these go down, so one look at each is enough
+      const double others_left = area.x(points[other].x);
+      const double others_right = label_right(area, points[other]);
+      if (left < others_right && others_left < right && top < heights[other] + kLine) {
+        top = std::max(top, heights[other] + kLine);
+      }
+    }
+    heights[index] = top;
+    placed.push_back(index);
+  }
+  return heights;
+}
+
+std::string label_of(const Area& area, const ScatterPoint& point, double top) {
+  const double x = area.x(point.x);
+  const double y = area.y(point.y);
+  std::string line;
+  if (top - y > 6) {  // further off than its point is large
+    line = fmt::format(
+        "<line class=\"axis\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", x, y,
+        x + 12, top);
+  }
+  return line + fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
+                            x + kLabelGap, top + 4, html_escaped(point.label));
+}
+
 }  // namespace
 
 std::string html_escaped(const std::string& text) {
@@ -178,10 +229,13 @@ std::string page_end() {
   return "</body></html>\n";
 }
 
-std::string memory_bars(const Plan& plan) {
+std::string memory_bars(const Plan& plan, const std::map<std::string, std::string>& names) {
   std::string out;
   for (const StagePlan& stage : plan.stages) {
-    for (const RankPlan& rank : stage.ranks) out += rank_bar(rank, stage);
+    for (const RankPlan& rank : stage.ranks) {
+      const auto name = names.find(rank.device);
+      out += rank_bar(rank, stage, name == names.end() ? "" : name->second);
+    }
   }
   return out + "<p>" + key("s0", "weights") + key("s1", "keys and values") +
          key("s2", "compute buffers") + "</p>";
@@ -214,21 +268,23 @@ std::string scatter(const std::vector<ScatterPoint>& points, const std::string& 
     area.most_x = std::max(area.most_x, 1.1 * point.x);
     area.most_y = std::max(area.most_y, 1.1 * std::max(point.y, point.y_high));
   }
+  double right = area.left + area.width;
+  for (const ScatterPoint& point : points) right = std::max(right, label_right(area, point));
   std::string out = fmt::format(
       "<svg viewBox=\"0 0 {0:.0f} {1:.0f}\" width=\"{0:.0f}\" height=\"{1:.0f}\" role=\"img\">",
-      area.left + area.width + 140, area.top + area.height + 42);
+      right, area.top + area.height + 42);
   out += axes(area, x_title, y_title);
-  for (const ScatterPoint& point : points) {
+  const std::vector<double> heights = label_heights(area, points);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const ScatterPoint& point = points[i];
     if (point.y_high > point.y_low) {
       out += fmt::format(
           "<line class=\"whisker\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>",
           area.x(point.x), area.y(point.y_low), area.y(point.y_high));
     }
-    out += fmt::format(
-        "<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"6\"/><text x=\"{:.1f}\" "
-        "y=\"{:.1f}\">{}</text>",
-        point.fits ? "s0" : "mute", area.x(point.x), area.y(point.y), area.x(point.x) + 10,
-        area.y(point.y) + 4, html_escaped(point.label));
+    out += label_of(area, point, heights[i]);
+    out += fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"6\"/>",
+                       point.fits ? "s0" : "mute", area.x(point.x), area.y(point.y));
   }
   return out + "</svg>";
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ std::string page_head(const std::string& title);
 std::string page_end();
 
 // A bar for each device: weights, cache and compute buffers of what it may hold; what does not fit
-// is marked beyond the bar's end. With the key to the colours.
-std::string memory_bars(const Plan& plan);
+// is marked beyond the bar's end. With the key to the colours. `names`: "RTX 3090" by "cuda:0".
+std::string memory_bars(const Plan& plan, const std::map<std::string, std::string>& names = {});
 
 // A bar of efficiency and losses, which sum to 1, and the table of causes.
 std::string loss_stack(const ScalingReport& scaling);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace tandem {
 namespace {
 
@@ -43,6 +45,34 @@ TEST(PageParts, ScatterKeepsPointsWithinItsAxes) {
   EXPECT_THAT(plot, HasSubstr(">2x</text>"));
   EXPECT_THAT(plot, Not(HasSubstr("nan")));
   EXPECT_THAT(scatter({}, "x", "y"), Not(HasSubstr("nan")));
+}
+
+// The y of every text that is a label, in the order of the points.
+std::vector<double> label_heights(const std::string& plot, const std::vector<std::string>& labels) {
+  std::vector<double> heights;
+  for (const std::string& label : labels) {
+    const std::size_t end = plot.find("\">" + label + "</text>");
+    const std::size_t start = plot.rfind("y=\"", end);
+    heights.push_back(std::stod(plot.substr(start + 3, end - start - 3)));
+  }
+  return heights;
+}
+
+TEST(PageParts, ScatterLaysNoLabelOnAnother) {
+  const std::vector<std::string> labels = {"a long name", "another long name", "the third of them"};
+  const std::string plot = scatter({{10, 20.0, 0, 0, labels[0], true},
+                                    {10.1, 20.1, 0, 0, labels[1], true},
+                                    {9.9, 19.5, 0, 0, labels[2], true}},
+                                   "x", "y");
+  std::vector<double> heights = label_heights(plot, labels);
+  std::sort(heights.begin(), heights.end());
+  EXPECT_GE(heights[1] - heights[0], 14);
+  EXPECT_GE(heights[2] - heights[1], 14);
+}
+
+TEST(PageParts, MemoryBarsNameTheDevices) {
+  EXPECT_THAT(memory_bars(plan_of(50, 100), {{"<cuda:0>", "RTX <3090>"}}),
+              HasSubstr("RTX &lt;3090&gt;"));
 }
 
 }  // namespace

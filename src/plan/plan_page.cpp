@@ -72,7 +72,7 @@ std::string plan_report_html(const PlanReport& report) {
   }
   if (!best.fits) out += "<p>" + html_escaped(best.why_not) + "</p>";
   for (const std::string& note : best.notes) out += "<p>" + html_escaped(note) + "</p>";
-  out += memory_bars(best);
+  out += memory_bars(best, report.device_names);
   if (best.scaling) out += "<h2>Where the ideal goes</h2>" + loss_stack(*best.scaling);
   out += "<h2>Plans</h2>" + plans_table(report.plans) + cost_against_speed(report.plans);
   std::vector<std::string> help;

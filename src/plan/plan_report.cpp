@@ -24,7 +24,19 @@ std::string range_text(const Prediction& predicted) {
                      predicted.high);
 }
 
-std::string devices_text(const Plan& plan) {
+std::string name_of(const PlanReport& report, const RankPlan& rank) {
+  const auto found = report.device_names.find(rank.device);
+  return found == report.device_names.end() ? "" : found->second;
+}
+
+std::string devices_text(const PlanReport& report) {
+  const Plan& plan = report.plans.front();
+  std::size_t width = 0;  // of the widest name
+  for (const StagePlan& stage : plan.stages) {
+    for (const RankPlan& rank : stage.ranks) {
+      width = std::max(width, name_of(report, rank).size());
+    }
+  }
   std::string out;
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const StagePlan& stage = plan.stages[i];
@@ -34,11 +46,13 @@ std::string devices_text(const Plan& plan) {
       const double used = rank.capacity_bytes > 0 ? static_cast<double>(rank.total_bytes()) /
                                                         static_cast<double>(rank.capacity_bytes)
                                                   : 0;
-      out += fmt::format("    {:<8} {:>5.1f} %  [{}] {} of {} (weights {}, cache {}, compute {})\n",
-                         rank.device, 100 * rank.share, bar(used), format_bytes(rank.total_bytes()),
-                         rank.capacity_bytes > 0 ? format_bytes(rank.capacity_bytes) : "unknown",
-                         format_bytes(rank.weights_bytes), format_bytes(rank.kv_bytes),
-                         format_bytes(rank.compute_bytes));
+      out += fmt::format(
+          "    {:<8} {:<{}} {:>5.1f} %  [{}] {} of {} (weights {}, cache {}, compute {})\n",
+          rank.device, name_of(report, rank), width, 100 * rank.share, bar(used),
+          format_bytes(rank.total_bytes()),
+          rank.capacity_bytes > 0 ? format_bytes(rank.capacity_bytes) : "unknown",
+          format_bytes(rank.weights_bytes), format_bytes(rank.kv_bytes),
+          format_bytes(rank.compute_bytes));
     }
   }
   return out;
@@ -109,6 +123,14 @@ std::string describe_machine(const Machine& machine) {
   return out;
 }
 
+std::map<std::string, std::string> device_names(const Machine& machine) {
+  std::map<std::string, std::string> names;
+  for (const MachineDevice& device : machine.devices) {
+    if (!device.name.empty() && device.name != device.id) names[device.id] = device.name;
+  }
+  return names;
+}
+
 std::string plan_report_text(const PlanReport& report) {
   std::string out =
       fmt::format("{} on {}, engine {}\n", report.model, report.machine, report.engine);
@@ -123,7 +145,7 @@ std::string plan_report_text(const PlanReport& report) {
     out += fmt::format("nothing fits; the nearest: {}\n  {}\n", best.name, best.why_not);
     for (const std::string& way : report.would_fit) out += "  would fit: " + way + "\n";
   }
-  out += devices_text(best);
+  out += devices_text(report);
   for (const std::string& note : best.notes) out += "  note: " + note + "\n";
   out += "\n" + table_of(report.plans);
   if (best.scaling && best.scaling->num_devices > 1) out += "\n" + losses_text(best);

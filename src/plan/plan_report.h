@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,7 +16,8 @@ struct PlanReport {
   std::string machine;  // "2x RTX 3090"
   std::string engine;
   Workload workload;
-  std::vector<Plan> plans;  // the first is recommended where it fits
+  std::map<std::string, std::string> device_names;  // "RTX 3090" by "cuda:0", where known
+  std::vector<Plan> plans;                          // the first is recommended where it fits
   std::vector<Advice> help;
   std::vector<std::string> would_fit;
   std::optional<Plan> offload;  // where nothing fits: with layers on the processor
@@ -40,5 +42,8 @@ std::vector<LossLine> loss_lines(const ScalingReport& scaling);
 
 // "2x RTX 3090 + RTX 4090 + host".
 std::string describe_machine(const Machine& machine);
+
+// {"cuda:0", "RTX 3090"}, ...: of the devices that have a name.
+std::map<std::string, std::string> device_names(const Machine& machine);
 
 }  // namespace tandem

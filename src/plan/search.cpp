@@ -11,6 +11,7 @@
 
 #include "base/units.h"
 #include "plan/candidates.h"
+#include "plan/device_work.h"
 #include "plan/layout.h"
 
 namespace tandem {

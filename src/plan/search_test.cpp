@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "base/units.h"
+#include "plan/device_work.h"
 #include "plan/layout.h"
 #include "plan/machine_text.h"
 #include "plan/models_for_test.h"

@@ -2,14 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+
+#include "plan/device_work.h"
 
 namespace tandem {
 namespace {
-
-// Rows of a matrix tile of which a product wastes about as many as this at its edge (tiles of 64 to
-// 128 rows, half of one on average).
-constexpr double kTileRows = 48;
 
 // Launches of a layer: more kernels where tokens are routed to experts or attention is linear.
 double layer_factor(const ModelCosts& model, const EngineProfile& engine) {
@@ -33,19 +30,6 @@ Wire slowest_wire(const Bench& bench, const std::vector<std::size_t>& devices) {
   return slowest;
 }
 
-// Operations a second of matrix products with such weights.
-double product_rate(const ModelCosts& model, const DeviceRates& device) {
-  if (!device.is_cpu || model.quantised()) return device.matrix_ops;
-  // Kernels multiply bfloat16 where the processor has it; float16 is widened to float32.
-  return model.bf16() && device.bf16_ops > 0 ? device.bf16_ops : device.scalar_ops;
-}
-
-// Bytes of weights a second: what the device reaches alone, at most what others leave of its bus.
-double read_rate(const DeviceRates& device) {
-  const double alone = device.backend->memory_efficiency * device.bandwidth_bytes;
-  return device.shared_bytes > 0 ? std::min(alone, device.shared_bytes) : alone;
-}
-
 // The wire as a reduction's steps see it: kernels write and poll, and start no copies.
 Wire reduction_wire(const Bench& bench, const std::vector<std::size_t>& devices) {
   Wire wire = slowest_wire(bench, devices);
@@ -60,58 +44,6 @@ double hop_s(const Bench& bench, const StageSketch& from, const StageSketch& to,
   const BackendProfile& sender = *bench.devices[from.devices.front()].backend;
   return (sender.stage_hop_us.value_or(bench.engine->stage_hop_us) + wire.latency_us) * 1e-6 +
          bytes / (wire.bandwidth_gbps * 1e9);
-}
-
-// Under a power limit the clock falls so that the draw meets it; a device that works a part of the
-// time is hardly limited. Decode draws `decode_power_share` of the board's power on Ampere, and of
-// others as much less as their operations need less energy: an RTX 4090 decodes at 58 % of its
-// power almost as fast as at 100 %, an RTX 3090 does not.
-double power_slowdown(const DeviceRates& device, const EngineProfile& engine, double duty) {
-  static const double ampere_pj = energy_pj("ampere");
-  const double energy = device.energy_pj > 0 && ampere_pj > 0 ? device.energy_pj / ampere_pj : 1.0;
-  const double needed = engine.decode_power_share * energy * device.default_power_w * duty;
-  if (device.power_w >= device.default_power_w || needed <= device.power_w) return 1.0;
-  return needed / device.power_w;
-}
-
-// Seconds for one micro-batch of `tokens` prompt tokens over `costs`, `context` tokens before it on
-// average, by a device that holds `share` of it. All-reduces come on top.
-//   products: 2 x weights x tokens / (efficiency x rate), or reading the weights if that is longer
-//   power:    operations x energy / watts: what the board's limit adds to them
-//   attention: 4 x tokens x context x head width a layer (2 products of 2 operations)
-//   traffic:  activations that pass through memory between kernels
-double prefill_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
-                      double tokens, double context) {
-  const BackendProfile& backend = *device.backend;
-  const double touched = model.experts_touched(tokens);
-  const double dense = 2 * costs.weights * tokens;
-  const double routed = 2 * costs.expert_weights * model.expert_share() * tokens;
-  // An expert's product has tokens x k / E rows, which fill matrix tiles badly when they are few.
-  const double rows = std::max(1.0, tokens * model.expert_share());
-  const double operations = dense + routed * (1 + kTileRows / rows);
-  const double factor = model.quantised() ? backend.quantised_factor : 1.0;
-  const double rate = backend.matmul_efficiency * product_rate(model, device);
-  const double products = operations / (rate * factor);
-  const double bytes = costs.bytes + costs.expert_bytes * touched;
-  const double reading = bytes / read_rate(device);
-  const double power =
-      device.energy_pj > 0 ? operations * device.energy_pj * 1e-12 / (device.power_w * factor) : 0;
-  const double seen = std::max(1.0, context);
-  const double windowed = costs.layers - costs.full_layers;
-  const double pairs = tokens * (costs.full_layers * seen +
-                                 windowed * std::min(seen, std::max(1.0, model.window())));
-  const double attention_rate = backend.attention_efficiency > 0
-                                    ? backend.attention_efficiency * device.scalar_ops
-                                    : rate / backend.attention_factor;
-  const double attention = 4 * pairs * model.head_width() / attention_rate;
-  const double heads = model.head_width() / 128;
-  const double scores = pairs * heads * backend.score_passes / device.bandwidth_bytes;
-  const double floats = costs.layers * tokens *
-                        (model.hidden() * backend.activation_hidden +
-                         (model.width() + model.head_width()) * backend.activation_width);
-  const double traffic = 4 * floats / device.bandwidth_bytes;
-  const double both = device.is_cpu ? products + reading : std::max(products, reading);
-  return both + power + attention + scores + traffic;
 }
 
 // Seconds of the part `share` of the dense work of `costs` and `expert_share` of its experts'.
@@ -395,95 +327,6 @@ double power_of(const Sketch& sketch, const Bench& bench, const TimeEstimate& es
 }
 
 }  // namespace
-
-double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
-                     double context, double batch, bool windows) {
-  const BackendProfile& backend = *device.backend;
-  const double touched = model.experts_touched(batch);
-  const double bytes = costs.bytes + costs.expert_bytes * touched;
-  const double weights = costs.weights + costs.expert_weights * touched;
-  const double used = costs.weights + costs.expert_weights * model.expert_share();
-  const double unpack =
-      weights * (model.quantised() ? backend.matvec_ops_quantised : backend.matvec_ops_half) /
-      device.scalar_ops;
-  const double reading = bytes / read_rate(device) + unpack;
-  const double further = 2 * used * (batch - 1);
-  const double window = windows || model.has_linear_layers() ? model.window() : context;
-  const double kv_bytes =
-      costs.kv_bytes_full * context + costs.kv_bytes_windowed * std::min(context, window);
-  const double kv_rate = read_rate(device) * backend.kv_efficiency / backend.memory_efficiency;
-  const double kv = batch * kv_bytes / kv_rate;
-  if (backend.batch_efficiency > 0) {
-    return reading + further / (backend.batch_efficiency * product_rate(model, device)) + kv;
-  }
-  return std::max(reading, further / (backend.matmul_efficiency * device.matrix_ops)) + kv;
-}
-
-Result<Bench> bench_of(const Machine& machine, const EngineProfile& engine) {
-  Bench bench;
-  bench.engine = &engine;
-  for (const MachineDevice& device : machine.devices) {
-    TANDEM_TRY(DeviceRates rates, rates_of(device, engine));
-    bench.devices.push_back(rates);
-    bench.ids.push_back(device.id);
-  }
-  bench.host_bandwidth_bytes = machine.host.bandwidth_gbps.value_or(0) * 1e9;
-  bench.wires.resize(machine.devices.size());
-  for (std::size_t a = 0; a < machine.devices.size(); ++a) {
-    for (std::size_t b = 0; b < machine.devices.size(); ++b) {
-      bench.wires[a].push_back(wire_between(machine, machine.devices[a], machine.devices[b]));
-    }
-  }
-  return bench;
-}
-
-double busiest_expert_share(const ModelCosts& model, std::size_t devices, double tokens) {
-  // Of 1, 2, ... standard normal variables; beyond, nearly linear in the logarithm.
-  constexpr double kExpectedMaximum[] = {0, 0.5642, 0.8463, 1.0294, 1.1630, 1.2672, 1.3522, 1.4236};
-  const double picks = tokens * static_cast<double>(model.num_experts_used());
-  if (devices < 2 || picks <= 0) return 1;
-  const double p = static_cast<double>(devices);
-  const double maximum =
-      devices <= 8 ? kExpectedMaximum[devices - 1] : 1.4236 + 0.30 * std::log2(p / 8);
-  const double all = p;  // never more than all of the picks
-  return std::min(all, 1 + maximum * std::sqrt(p / (p - 1)) * std::sqrt((p - 1) / picks));
-}
-
-Result<Sketch> sketch_of(const Plan& plan, const Bench& bench, const ModelCosts& model) {
-  Sketch sketch;
-  for (const StagePlan& stage : plan.stages) {
-    const auto part = [](const Interval& held, std::int64_t all) {
-      return all > 0 ? static_cast<double>(held.size()) / static_cast<double>(all) : 1.0;
-    };
-    StageSketch out{stage.first_layer, stage.num_layers, {}, {}};
-    out.by_expert = plan.split_by_expert;
-    out.output_share = 0;
-    for (const RankPlan& rank : stage.ranks) {
-      *out.output_share += part(rank.shard.vocabulary, model.vocabulary());
-    }
-    const RangeCosts costs =
-        model.range_with(stage.first_layer, stage.num_layers, *out.output_share);
-    const double output = model.output_bytes();
-    const double dense =
-        std::max(0.0, costs.bytes - costs.attention_bytes - *out.output_share * output);
-    for (const RankPlan& rank : stage.ranks) {
-      const auto found = std::find(bench.ids.begin(), bench.ids.end(), rank.device);
-      if (found == bench.ids.end())
-        return not_found("plan names a device that is not there", rank.device);
-      out.devices.push_back(static_cast<std::size_t>(found - bench.ids.begin()));
-      const RankShard& shard = rank.shard;
-      const double width = part(shard.ffn, model.ffn_width());
-      out.shares.push_back((costs.attention_bytes * part(shard.q_heads, model.num_q_heads()) +
-                            dense * width + output * part(shard.vocabulary, model.vocabulary())) /
-                           std::max(1.0, costs.bytes));
-      if (model.has_experts()) {
-        out.expert_shares.push_back(width * part(shard.experts, model.num_experts()));
-      }
-    }
-    sketch.push_back(std::move(out));
-  }
-  return sketch;
-}
 
 TimeEstimate estimate_time(const ModelCosts& model, const Sketch& sketch, const Bench& bench,
                            const Workload& workload) {
