@@ -8,11 +8,18 @@ function showList() {
       onclick: () => open(chat) }, titleOf(chat)),
     make("button", { "aria-label": `Delete ${titleOf(chat)}`, onclick: () => remove(chat) }, "×"))));
 }
+// What a model thought before its answer: open while it still thinks, or as the reader last left it.
+function thoughtNode(message) {
+  const node = make("details", { class: "thought", open: message.showsThought ?? message.content === "" },
+    make("summary", { onclick: () => { message.showsThought = !node.open; } }, "Thought"),
+    make("div", {}, markdown(message.thought)));
+  return node;
+}
 function messageNode(message) {
   const name = message.role === "user" ? "You" : "Model";
   const body = make("div", { class: "body" });
   if (message.role === "user") body.textContent = message.content;
-  else body.append(markdown(message.content));
+  else body.append(...(message.thought ? [thoughtNode(message)] : []), markdown(message.content));
   if (message.error) body.append(make("p", { class: "error", role: "alert" }, message.error));
   const copyButton = make("button", { type: "button", "aria-label": `Copy message`,
     onclick: () => copy(message.content, copyButton) }, "Copy");
@@ -74,6 +81,7 @@ async function ask(text) {
   const answer = { role: "assistant", content: "" };
   chat.messages.push({ role: "user", content: text }, answer);
   running = new AbortController();
+  $("messages").setAttribute("aria-busy", "true");  // read aloud once it is whole
   $("stop").hidden = false;
   $("send").disabled = true;
   save();
@@ -96,7 +104,9 @@ async function ask(text) {
     if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText);
     await readEvents(response, (event) => {
       if (event.error) throw new Error(event.error.message);
-      answer.content += event.choices[0]?.delta?.content ?? "";
+      const delta = event.choices[0]?.delta;
+      answer.content += delta?.content ?? "";
+      if (delta?.reasoning_content) answer.thought = (answer.thought ?? "") + delta.reasoning_content;
       if (event.timings) {
         answer.figures = `${event.timings.predicted_n} tokens, ${event.timings.predicted_per_second.toFixed(1)} tokens/s`;
       }
@@ -109,5 +119,6 @@ async function ask(text) {
   $("stop").hidden = true;
   $("send").disabled = false;
   redraw();
+  $("messages").setAttribute("aria-busy", "false");
   save();
 }

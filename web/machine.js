@@ -111,11 +111,12 @@ function showMachine(state) {
     card(String(state.counters.requests_finished), "requests done"), ...drafted);
   showPlan(state);
   $("requests").replaceChildren(...state.answers.map((answer) => make("tr", {},
-    ...[answer.request, stateOf(answer), answer.prompt_tokens, answer.computed_tokens,
-      answer.generated_tokens, answer.max_tokens].map((value) => make("td", {}, String(value))),
+    make("td", {}, String(answer.request)), make("td", { class: "words" }, stateOf(answer)),
+    ...[answer.prompt_tokens, answer.computed_tokens, answer.generated_tokens, answer.max_tokens]
+      .map((value) => make("td", {}, String(value))),
     make("td", {}, make("progress", { max: answer.prompt_tokens + answer.max_tokens, value: answer.computed_tokens,
       "aria-label": `Request ${answer.request}` })))));
-  if (state.answers.length === 0) $("requests").append(make("tr", {}, make("td", { colspan: 7 }, "none")));
+  if (state.answers.length === 0) $("requests").append(make("tr", {}, make("td", { class: "words", colspan: 7 }, "none")));
   $("machine-error").textContent = state.failure ?? "";
   before = { now, state };
 }

@@ -79,6 +79,23 @@ test("a model's text is never read as HTML", async () => {
   assert.deepEqual(found, { images: 0, links: 0, strong: "bold", code: "<script>1</script>" });
 });
 
+test("a thought stands apart, and folds when the answer comes", async () => {
+  const chunk = (delta) => `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }] })}\n\n`;
+  await page.route("**/v1/chat/completions", (route) => route.fulfill({ contentType: "text/event-stream",
+    body: chunk({ role: "assistant", content: "" }) + chunk({ reasoning_content: "Two and <b>two</b>" }) +
+      chunk({ reasoning_content: " is four." }) + chunk({ content: "**4**" }) + "data: [DONE]\n\n" }));
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.getByLabel("Message", { exact: true }).fill("2 + 2?");
+  await page.keyboard.press("Enter");
+  await page.locator(".message.assistant strong", { hasText: "4" }).waitFor();
+  await page.unroute("**/v1/chat/completions");
+  const thought = page.locator(".message.assistant details");
+  assert.equal(await thought.locator("div").textContent(), "Two and <b>two</b> is four.");
+  assert.equal(await thought.getAttribute("open"), null);
+  await thought.locator("summary").click();
+  assert.ok(await thought.locator("div").isVisible());
+});
+
 test("the machine page shows the plan and what runs", async () => {
   const request = fetch(`${server.url}/v1/completions`, { method: "POST",
     body: JSON.stringify({ prompt: "And", max_tokens: 220, ignore_eos: true, n: 4 }) });

@@ -7,6 +7,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <ctime>
 #include <thread>
 #include <vector>
@@ -183,6 +185,13 @@ class HttpServer::Impl : public std::enable_shared_from_this<Impl> {
   Status set_up_tls() {
     const HttpServerOptions& options = state_->options;
     if (options.certificate_file.empty() && options.key_file.empty()) return {};
+    if (options.certificate_file.empty() || options.key_file.empty()) {
+      return invalid_argument("TLS", "both a certificate and a key file", "one of them");
+    }
+    for (const std::string& path : {options.certificate_file, options.key_file}) {
+      if (::access(path.c_str(), R_OK) == 0) continue;
+      return Error{ErrorCode::kIo, "cannot be read", path, {}, std::strerror(errno)};
+    }
     tls_.emplace(asio::ssl::context::tls_server);
     tls_->set_options(asio::ssl::context::default_workarounds | asio::ssl::context::no_tlsv1 |
                       asio::ssl::context::no_tlsv1_1);
