@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 // Puts load on an OpenAI-compatible server and measures what its clients see. Node >= 18, no packages.
 //
-//   node bench/serve/load.mjs --url http://127.0.0.1:8080 --streams 1,8,32 --requests 64
+//   node bench/serve/load.mjs --url http://127.0.0.1:8080 --streams 1,8,32 --requests 64 | --requests 2x
 //       [--prompt 128 | --prompt 32-512] [--gen 64 | --gen 16-128] [--seconds 600] [--key KEY]
 //       [--idle 2000] [--aborts 1000] [--intruder 3000] [--pid PID] [--csv out.csv]
 //
-// Prompts are random words, different for each request (--same: one for all, for the prefix cache).
+// --requests 2x: two for each stream, at least four. Prompts are random words, different for each request (--same: one for all, for the prefix cache).
 // Per number of streams: time to first token, time between tokens (p50, p95, p99), tokens/s of all
 // streams together, errors, the fewest and most requests that a stream got through. --idle holds that
 // many silent connections meanwhile; --aborts then connects and goes away that often and looks for what
 // was left behind. --intruder sends one prompt of that many words into the running streams and compares
 // the times between their tokens before it and while it comes in. --pid watches a server on this
-// machine: its memory over time, its descriptors, and the processor time of its threads by name.
+// machine: its memory over time, its descriptors, and the processor time of its threads by name; what
+// HTTP and the engine (scheduling, sampling, text) take of it is in the table.
 
 import { appendFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import http from "node:http";
@@ -106,7 +107,7 @@ function percentile(values, part) {
 
 async function run(streams) {
   const limit = Number(flags.seconds) * 1000;
-  const total = Number(flags.requests);
+  const total = flags.requests.endsWith("x") ? Math.max(4, Math.ceil(parseFloat(flags.requests) * streams)) : Number(flags.requests);
   const begin = performance.now();
   const results = [];
   let started = 0;
@@ -183,10 +184,13 @@ class ProcessWatch {
     clearInterval(this.timer);
     const seconds = (performance.now() - this.begin) / 1000;
     const after = threadSeconds();
-    const spent = Object.keys(after).map((name) => `${name} ${(after[name] - (this.threads[name] ?? 0)).toFixed(2)} s`);
+    const spent = Object.fromEntries(Object.keys(after).map((name) => [name, after[name] - (this.threads[name] ?? 0)]));
+    const words = Object.entries(spent).map(([name, time]) => `${name} ${time.toFixed(2)} s`);
     const at = (part) => this.memory[Math.floor(part * (this.memory.length - 1))]?.map((mib) => mib.toFixed(1)).join(" + ");
-    console.error(`processor time in ${seconds.toFixed(1)} s: ${spent.join(", ")}`);
+    console.error(`processor time in ${seconds.toFixed(1)} s: ${words.join(", ")}`);
     console.error(`resident memory (own + mapped files) in MiB after 10, 25, 50, 75, 100 % of the time: ${[0.1, 0.25, 0.5, 0.75, 1].map(at).join(", ")}; descriptors: ${descriptors()}`);
+    const all = Object.values(spent).reduce((sum, time) => sum + time, 0);
+    return 100 * ((spent.http ?? 0) + (spent.engine ?? 0)) / all;
   }
 }
 
@@ -222,7 +226,7 @@ for (const streams of flags.streams.split(",").map(Number)) {
   const before = await engineTimes();
   const watch = flags.pid ? new ProcessWatch() : null;
   const row = await run(streams);
-  watch?.stop();
+  if (watch) row.http_and_engine_percent = watch.stop();
   const after = await engineTimes();
   if (before && after) {
     const engine = after.engine_s - before.engine_s;

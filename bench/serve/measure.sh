@@ -1,7 +1,8 @@
 #!/bin/sh
 # measure.sh [PROGRAM [FOLDER]]: the figures of docs/serving.md, on this machine. Needs Node, curl and
-# an otherwise idle machine; the last run takes ten minutes. FOLDER keeps model, logs and results.
-#   latency   1 and 32 streams: latencies, rates, processor time of the server's threads
+# an otherwise idle machine; the last run takes ten minutes. FOLDER keeps model, logs and results
+# (latency.csv as well).
+#   latency   1 to 64 streams (STREAMS=1,8: some): latencies, rates, processor time of the server's threads
 #   intruder  a prompt of some 4,000 tokens comes in while 4 streams run
 #   endurance 64 streams for ten minutes with 2,000 idle connections, then 1,000 aborted clients
 # STEPS="latency intruder" takes some of them.
@@ -37,14 +38,13 @@ for step in ${STEPS:-latency intruder endurance}; do
   echo "== $step"
   case $step in
     latency)
-      start -c 1024 -np 32
+      start -c 512 -np 64
       load --streams 1 --requests 1 --prompt 8 --gen 8 >/dev/null 2>&1
-      load --streams 1 --requests 5 --prompt 32 --gen 64
-      load --streams 32 --requests 96 --prompt 16-64 --gen 16-48
+      load --streams "${STREAMS:-1,2,4,8,16,32,64}" --requests 1.5x --prompt 16-64 --gen 16-48 --csv "$folder/latency.csv"
       stop ;;
     intruder)
       start -c 6144 -np 5 --kv-tokens 20000
-      load --streams 4 --seconds 6 --intruder 3000
+      load --streams 4 --seconds 6 --intruder 2400
       stop ;;
     endurance)
       start -c 512 -np 64 --kv-tokens 8192  # full within a minute: memory must not grow after
