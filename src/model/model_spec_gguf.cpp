@@ -218,9 +218,14 @@ Status add_rope_factors(const GgufFile& file, ModelSpec& spec) {
   return {};
 }
 
+// Of a head that scores what the last norm yields. The forward pass ends before it: whoever ranks
+// documents applies it, and everybody else may leave it.
+constexpr std::string_view kHeadTensors[] = {"cls.weight", "cls.bias", "cls.output.weight",
+                                             "cls.output.bias"};
+
 // A tensor that the forward pass would pass over in silence would mean wrong answers.
 Status refuse_unused_tensors(const GgufFile& file, const ModelSpec& spec) {
-  std::set<std::string_view> used;
+  std::set<std::string_view> used(std::begin(kHeadTensors), std::end(kHeadTensors));
   for (const TensorSpec& tensor : spec.tensors) used.insert(tensor.name);
   for (const GgufTensor& tensor : file.tensors()) {
     if (used.contains(tensor.name)) continue;
