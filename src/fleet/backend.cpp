@@ -42,6 +42,7 @@ void Replica::end_request(LeaseEnd end) {
   Backend::end_request(end);
   worker_.end_request();
   if (end == LeaseEnd::kTimedOut) worker_.suspect();
+  if (end == LeaseEnd::kFailed) worker_.look_again();
   if (num_running() == 0 && on_idle_) std::exchange(on_idle_, nullptr)();
 }
 

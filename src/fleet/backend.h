@@ -23,6 +23,8 @@ class Backend {
   virtual std::string identity() const { return name(); }
   virtual std::int32_t max_running() const { return 0; }  // 0: no limit of its own
   virtual bool is_ready() const = 0;
+  // Another process may soon be in its place: what it failed may be waited for.
+  virtual bool may_be_followed() const { return false; }
   // nullptr where it is not ready.
   virtual std::shared_ptr<UpstreamClient> client() const = 0;
   virtual std::string remote_model(const std::string& model) const = 0;
@@ -49,6 +51,8 @@ class Replica : public Backend {
   const std::string& name() const override { return worker_.settings().name; }
   std::string identity() const override;
   bool is_ready() const override { return worker_.state() == WorkerState::kReady && !is_draining_; }
+  // It may be dying, has been told to end, or is being replaced.
+  bool may_be_followed() const override { return !is_ready() || worker_.is_in_doubt(); }
   std::shared_ptr<UpstreamClient> client() const override { return worker_.client(); }
   std::string remote_model(const std::string& model) const override { return model; }
   BackendStatus status() const override;

@@ -1,6 +1,7 @@
 #include "fleet/breaker.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tandem {
 namespace {
@@ -14,23 +15,23 @@ bool CircuitBreaker::allows(const BreakerPolicy&, std::int64_t now_ms) const {
   return open_until_ms_ == 0 || (now_ms >= open_until_ms_ && !is_trying_);
 }
 
-bool CircuitBreaker::began(const BreakerPolicy&, std::int64_t now_ms) {
-  if (open_until_ms_ == 0 || now_ms < open_until_ms_) return false;
-  is_trying_ = true;
-  return true;
+CircuitBreaker::Epoch CircuitBreaker::began(const BreakerPolicy&, std::int64_t now_ms) {
+  const bool is_half_open = open_until_ms_ > 0 && now_ms >= open_until_ms_;
+  if (is_half_open && !std::exchange(is_trying_, true)) ++epoch_;
+  return epoch_;
 }
 
-void CircuitBreaker::succeeded(const BreakerPolicy& policy, std::int64_t now_ms) {
+void CircuitBreaker::succeeded(Epoch epoch, const BreakerPolicy& policy, std::int64_t now_ms) {
+  if (epoch != epoch_) return;
   failures_in_row_ = 0;
-  // What began before it opened says nothing about now.
-  if (open_until_ms_ > 0 && !is_trying_) return;
   if (open_until_ms_ > 0) window_.clear();
   open_until_ms_ = 0;
   is_trying_ = false;
   note(policy, false, now_ms);
 }
 
-void CircuitBreaker::failed(const BreakerPolicy& policy, std::int64_t now_ms) {
+void CircuitBreaker::failed(Epoch epoch, const BreakerPolicy& policy, std::int64_t now_ms) {
+  if (epoch != epoch_) return;
   ++failures_in_row_;
   note(policy, true, now_ms);
   const auto num_failures = static_cast<std::int32_t>(
@@ -38,8 +39,14 @@ void CircuitBreaker::failed(const BreakerPolicy& policy, std::int64_t now_ms) {
   const auto half = static_cast<std::int32_t>(window_.size() / 2);
   const bool is_too_much =
       failures_in_row_ >= policy.failures || num_failures >= std::max(policy.failures, half);
-  if (is_trying_ || is_too_much) open_until_ms_ = now_ms + policy.open_ms;
+  if (!is_trying_ && !is_too_much) return;
+  open_until_ms_ = now_ms + policy.open_ms;
   is_trying_ = false;
+  ++epoch_;
+}
+
+void CircuitBreaker::abandoned(Epoch epoch) {
+  if (epoch == epoch_) is_trying_ = false;
 }
 
 void CircuitBreaker::note(const BreakerPolicy& policy, bool is_failure, std::int64_t now_ms) {

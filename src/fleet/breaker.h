@@ -10,16 +10,21 @@ namespace tandem {
 
 // Whether a backend is worth a try, told by how requests fared there, and by nothing else: a health
 // check that is green changes nothing here. Closed: all may go. Open: none, for open_ms. Then
-// half-open: one tries for all. Times are milliseconds of a steady clock.
+// half-open: one tries for all. Requests that began before it last opened say nothing about how it
+// is now, whenever they end. Times are milliseconds of a steady clock.
 class CircuitBreaker {
  public:
+  // When a request began: as many times as the breaker had opened or let one try.
+  using Epoch = std::int64_t;
+
   bool allows(const BreakerPolicy& policy, std::int64_t now_ms) const;
-  // A request goes there. True: it is the one that tries, and must say how it fared.
-  bool began(const BreakerPolicy& policy, std::int64_t now_ms);
-  void succeeded(const BreakerPolicy& policy, std::int64_t now_ms);
-  void failed(const BreakerPolicy& policy, std::int64_t now_ms);
-  // The one that tried came to nothing, its client having gone: another may.
-  void abandoned() { is_trying_ = false; }
+  // A request goes there, and says later how it fared, with what this returns. Where the breaker is
+  // half-open it is the one that tries.
+  Epoch began(const BreakerPolicy& policy, std::int64_t now_ms);
+  void succeeded(Epoch epoch, const BreakerPolicy& policy, std::int64_t now_ms);
+  void failed(Epoch epoch, const BreakerPolicy& policy, std::int64_t now_ms);
+  // It came to nothing, its client having gone: if it was the one that tried, another may.
+  void abandoned(Epoch epoch);
   std::string_view state(std::int64_t now_ms) const;  // "closed", "open", "half-open"
 
  private:
@@ -33,6 +38,7 @@ class CircuitBreaker {
   std::int32_t failures_in_row_ = 0;
   std::int64_t open_until_ms_ = 0;  // 0: closed
   bool is_trying_ = false;
+  Epoch epoch_ = 0;
 };
 
 }  // namespace tandem

@@ -141,19 +141,49 @@ TEST_F(FleetCoreTest, AKilledWorkerComesBackAndOthersNeverNotice) {
   ::kill(pid("a"), SIGKILL);
   const std::string rest = stream->read_all();
   EXPECT_NE(rest.find("\"error\""), std::string::npos) << rest;
-  // A request that comes meanwhile waits and is answered, or is told to come again where it met the
-  // dying process twice before its end was noticed.
-  TestResponse meanwhile = ask("a");
-  if (meanwhile.status == 503) {
-    EXPECT_NE(meanwhile.body.find("no_backend"), std::string::npos) << meanwhile.body;
-    ASSERT_TRUE(becomes("a", "ready"));
-    meanwhile = ask("a");
-  }
+  const TestResponse meanwhile = ask("a");
   EXPECT_EQ(meanwhile.status, 200) << meanwhile.body;
   const std::string undisturbed = other->read_all();
   EXPECT_NE(undisturbed.find("\"index\":99"), std::string::npos);
   EXPECT_NE(undisturbed.find("[DONE]"), std::string::npos);
   EXPECT_EQ(undisturbed.find("\"error\""), std::string::npos);
+}
+
+// Its connections break half a second before its end is noticed: time enough for a request to fail
+// there as often as it may, and, where many streams break, for the breaker to open.
+TEST_F(FleetCoreTest, RequestsThatMeetADyingWorkerWaitForItsSuccessor) {
+  start(model("a"));
+  for (const int num_streams : {1, 6}) {
+    ASSERT_TRUE(becomes("a", "ready"));
+    std::vector<std::unique_ptr<TestClient>> streams;
+    for (int i = 0; i < num_streams; ++i) streams.push_back(open_stream("a"));
+    const pid_t first = pid("a");
+    ::kill(first, SIGUSR2);
+    for (const auto& stream : streams) {
+      EXPECT_NE(stream->read_all().find("\"error\""), std::string::npos);
+    }
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i) {
+      clients.emplace_back([&] {
+        const TestResponse answer = ask("a");
+        EXPECT_EQ(answer.status, 200) << answer.body;
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    EXPECT_NE(pid("a"), first);
+  }
+}
+
+TEST_F(FleetCoreTest, AWorkerThatLivesOnIsNotWaitedFor) {
+  start(model("a", "queue_timeout_s = 20"));
+  ASSERT_TRUE(becomes("a", "ready"));
+  const pid_t first = pid("a");
+  const auto began = std::chrono::steady_clock::now();
+  // It breaks this request off, and is as well as before.
+  EXPECT_EQ(ask("a", ",\"die\":true").status, 503);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10));
+  EXPECT_EQ(ask("a").status, 200);
+  EXPECT_EQ(pid("a"), first);
 }
 
 TEST_F(FleetCoreTest, AHungWorkerIsReplacedThoughItsHealthStaysGreen) {

@@ -38,7 +38,7 @@ class FleetLease : public Lease {
         limits_(limits) {
     ++fleet_.num_leases_;
     backend_->begin_request();
-    tokens_left_ = fleet_.traffic_.began(identity_, demand_, fleet_.now_ms());
+    work_ = fleet_.traffic_.began(identity_, demand_, fleet_.now_ms());
   }
   ~FleetLease() override { finish(LeaseEnd::kCancelled); }
 
@@ -52,14 +52,14 @@ class FleetLease : public Lease {
   void note_progress(std::int64_t num_events) override {
     backend_->note_progress();
     num_events_ += num_events;
-    const std::int64_t tokens = std::min(num_events, tokens_left_);
-    tokens_left_ -= tokens;
+    const std::int64_t tokens = std::min(num_events, work_.tokens);
+    work_.tokens -= tokens;
     if (tokens > 0) fleet_.traffic_.worked_off(identity_, tokens);
   }
   void finish(LeaseEnd end) override {
     if (std::exchange(is_over_, true)) return;
     --fleet_.num_leases_;
-    fleet_.traffic_.ended(identity_, demand_, tokens_left_, num_events_, end, fleet_.now_ms());
+    fleet_.traffic_.ended(identity_, demand_, work_, num_events_, end, fleet_.now_ms());
     backend_->end_request(end);
     fleet_.lease_ended(id_, demand_, is_resident_);
   }
@@ -76,7 +76,7 @@ class FleetLease : public Lease {
   const std::string api_key_;
   const TrafficLimits limits_;
   std::int64_t num_events_ = 0;
-  std::int64_t tokens_left_ = 0;  // of what it is taken to cost
+  TrafficControl::Work work_;  // what is left of it
   bool is_over_ = false;
 };
 
@@ -176,6 +176,10 @@ ApiError FleetCore::why_in_vain(const std::string& model,
   ApiError error{503, {}, "unavailable_error", {}, "no_backend", 2};
   const bool is_any_ready =
       std::ranges::any_of(backends, [](const auto& b) { return b->is_ready(); });
+  // A process that dies is met by requests before its end is noticed: they wait for its successor.
+  const bool is_any_followed =
+      std::ranges::any_of(backends, [](const auto& b) { return b->may_be_followed(); });
+  if (is_any_followed) return error;
   if (chosen.all_tried) {
     error.message = "every backend of this model has failed the request";
   } else if (chosen.all_broken) {

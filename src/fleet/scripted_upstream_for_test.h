@@ -15,7 +15,8 @@
 namespace tandem {
 
 // A server that plays a model: answers completions with the mark it was given and the request's own
-// prompt, streamed or whole, and misbehaves as it is told. On threads of its own.
+// prompt, streamed or whole, and misbehaves as it is told: by its mode, or by a request that says
+// "die": true, whose connection it closes. On threads of its own.
 class ScriptedUpstream {
  public:
   enum class Mode : std::uint8_t {

@@ -56,7 +56,8 @@ void ScriptedUpstream::handle(const std::shared_ptr<HttpExchange>& exchange) {
   }
   const auto json = nlohmann::json::parse(request.body, nullptr, false);
   const std::string prompt = json.is_object() ? json.value("prompt", "") : "";
-  const Mode mode = mode_;
+  const bool dies = json.is_object() && json.value("die", false);
+  const Mode mode = dies ? Mode::kDieAtOnce : mode_.load();
   if (mode == Mode::kHang) return;
   if (mode == Mode::kDieAtOnce) {
     exchange->begin_stream({200, "text/event-stream", "", {}});

@@ -147,8 +147,8 @@ TrafficControl::Chosen TrafficControl::choose(const Demand& demand,
   return chosen;
 }
 
-std::int64_t TrafficControl::began(const std::string& backend, const Demand& demand,
-                                   std::int64_t now_ms) {
+TrafficControl::Work TrafficControl::began(const std::string& backend, const Demand& demand,
+                                           std::int64_t now_ms) {
   if (KeyUse* key = key_of(demand)) {
     key->num_waiting = std::max(0, key->num_waiting - 1);
     ++key->num_running;
@@ -159,11 +159,10 @@ std::int64_t TrafficControl::began(const std::string& backend, const Demand& dem
     });
   }
   BackendUse& use = backends_[backend];
-  use.breaker.began(breaker_policy_, now_ms);
   remember(use, demand, now_ms);
-  const std::int64_t cost = cost_of(demand);
-  use.tokens += cost;
-  return cost;
+  const Work work{cost_of(demand), use.breaker.began(breaker_policy_, now_ms)};
+  use.tokens += work.tokens;
+  return work;
 }
 
 void TrafficControl::remember(BackendUse& use, const Demand& demand, std::int64_t now_ms) {
@@ -180,24 +179,23 @@ void TrafficControl::worked_off(const std::string& backend, std::int64_t tokens)
   backends_[backend].tokens -= tokens;
 }
 
-void TrafficControl::ended(const std::string& backend, const Demand& demand,
-                           std::int64_t tokens_left, std::int64_t num_events, LeaseEnd end,
-                           std::int64_t now_ms) {
+void TrafficControl::ended(const std::string& backend, const Demand& demand, Work left,
+                           std::int64_t num_events, LeaseEnd end, std::int64_t now_ms) {
   if (KeyUse* key = key_of(demand)) {
     key->num_running = std::max(0, key->num_running - 1);
     key->tokens.left -= static_cast<double>(num_events);
   }
   BackendUse& use = backends_[backend];
-  use.tokens -= tokens_left;
+  use.tokens -= left.tokens;
   switch (end) {
     case LeaseEnd::kAnswered:
-      return use.breaker.succeeded(breaker_policy_, now_ms);
+      return use.breaker.succeeded(left.epoch, breaker_policy_, now_ms);
     case LeaseEnd::kFailed:
     case LeaseEnd::kTimedOut:
-      return use.breaker.failed(breaker_policy_, now_ms);
+      return use.breaker.failed(left.epoch, breaker_policy_, now_ms);
     case LeaseEnd::kRefused:
     case LeaseEnd::kCancelled:
-      return use.breaker.abandoned();
+      return use.breaker.abandoned(left.epoch);
   }
 }
 

@@ -29,6 +29,12 @@ class TrafficControl {
     bool all_broken = false;           // because of their breakers alone
   };
 
+  // A request at work, as ended() will want to know it.
+  struct Work {
+    std::int64_t tokens = 0;  // that it is taken to cost
+    CircuitBreaker::Epoch epoch = 0;
+  };
+
   void configure(const FleetConfig& config, std::int64_t now_ms);
 
   // Why a request may not even wait (429). From then on it counts for its key, until gave_up() or
@@ -39,13 +45,12 @@ class TrafficControl {
   // max_running: of the model, at all backends together.
   Chosen choose(const Demand& demand, const std::vector<std::shared_ptr<Backend>>& backends,
                 std::int64_t max_running, std::int64_t now_ms);
-  // Backends are told by their identity from here on. The request is at work there. Returns the
-  // tokens that it was taken to cost.
-  std::int64_t began(const std::string& backend, const Demand& demand, std::int64_t now_ms);
+  // Backends are told by their identity from here on. The request is at work there.
+  Work began(const std::string& backend, const Demand& demand, std::int64_t now_ms);
   void worked_off(const std::string& backend, std::int64_t tokens);
-  // tokens_left: of what it cost; num_events: of its answer.
-  void ended(const std::string& backend, const Demand& demand, std::int64_t tokens_left,
-             std::int64_t num_events, LeaseEnd end, std::int64_t now_ms);
+  // left: what began() returned, with the tokens not worked off yet; num_events: of its answer.
+  void ended(const std::string& backend, const Demand& demand, Work left, std::int64_t num_events,
+             LeaseEnd end, std::int64_t now_ms);
 
   // Its key has as many at work as it may.
   bool is_key_full(const Demand& demand) const;

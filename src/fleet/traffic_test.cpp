@@ -58,11 +58,12 @@ TEST_F(TrafficControlTest, GoesWhereTheLeastWorkWaits) {
   EXPECT_EQ(choose(), "b");
   Demand large = demand_;
   large.prompt_tokens = 5000;
-  const std::int64_t cost = traffic_.began("b", large, 0);
+  TrafficControl::Work work = traffic_.began("b", large, 0);
   EXPECT_EQ(choose(), "a");
-  traffic_.worked_off("b", cost - 10);
+  traffic_.worked_off("b", work.tokens - 10);
   EXPECT_EQ(choose(), "b");
-  traffic_.ended("b", large, 10, 0, LeaseEnd::kAnswered, 0);
+  work.tokens = 10;
+  traffic_.ended("b", large, work, 0, LeaseEnd::kAnswered, 0);
   EXPECT_EQ(choose(), "b");
 }
 
@@ -103,14 +104,35 @@ TEST_F(TrafficControlTest, AFailingBackendIsLeftAloneAndTriedByOne) {
   EXPECT_EQ(choose(0, 500), "nobody");
   EXPECT_TRUE(traffic_.choose(demand_, backends_, 0, 500).all_broken);
   EXPECT_EQ(choose(0, 1002), "a");
-  const std::int64_t cost = traffic_.began("a", demand_, 1002);
+  TrafficControl::Work work = traffic_.began("a", demand_, 1002);
   EXPECT_EQ(choose(0, 1003), "nobody");  // one tries for all
-  traffic_.ended("a", demand_, cost, 0, LeaseEnd::kFailed, 1010);
+  traffic_.ended("a", demand_, work, 0, LeaseEnd::kFailed, 1010);
   EXPECT_EQ(choose(0, 1500), "nobody");
   EXPECT_EQ(choose(0, 2010), "a");
   traffic_.ended("a", demand_, traffic_.began("a", demand_, 2010), 0, LeaseEnd::kAnswered, 2020);
   EXPECT_EQ(choose(0, 2021), "a");
   EXPECT_EQ(choose(0, 2021), "a");
+}
+
+TEST_F(TrafficControlTest, WhatBeganBeforeTheBreakerOpenedSaysNothingAboutNow) {
+  backends_ = {a_};
+  const auto early = traffic_.began("a", demand_, 0);
+  const auto another = traffic_.began("a", demand_, 0);
+  const auto late = traffic_.began("a", demand_, 0);
+  for (int i = 0; i < 3; ++i) {
+    traffic_.ended("a", demand_, traffic_.began("a", demand_, i), 0, LeaseEnd::kFailed, i);
+  }
+  EXPECT_EQ(choose(0, 500), "nobody");
+  const auto trial = traffic_.began("a", demand_, 1100);
+  // While one tries: an old success closes nothing, an old client's going lets no second one try,
+  // and an old failure keeps nothing open.
+  traffic_.ended("a", demand_, early, 0, LeaseEnd::kAnswered, 1110);
+  EXPECT_EQ(choose(0, 1111), "nobody");
+  traffic_.ended("a", demand_, another, 0, LeaseEnd::kCancelled, 1120);
+  EXPECT_EQ(choose(0, 1121), "nobody");
+  traffic_.ended("a", demand_, late, 0, LeaseEnd::kFailed, 1130);
+  traffic_.ended("a", demand_, trial, 0, LeaseEnd::kAnswered, 1140);
+  EXPECT_EQ(choose(0, 1141), "a");
 }
 
 TEST_F(TrafficControlTest, AClientsGoingSaysNothingAboutTheBackend) {
@@ -177,13 +199,13 @@ TEST_F(TrafficControlTest, AKeyHasSoManyAtWorkAndWaiting) {
   configure(key);
   EXPECT_FALSE(traffic_.admit(demand_, 0));
   EXPECT_EQ(choose(), "a");
-  const std::int64_t cost = traffic_.began("a", demand_, 0);
+  TrafficControl::Work work = traffic_.began("a", demand_, 0);
   EXPECT_EQ(choose(), "nobody");
   EXPECT_FALSE(traffic_.admit(demand_, 0));  // waits
   EXPECT_TRUE(traffic_.admit(demand_, 0));
   traffic_.gave_up(demand_);
   EXPECT_FALSE(traffic_.admit(demand_, 0));
-  traffic_.ended("a", demand_, cost, 0, LeaseEnd::kAnswered, 0);
+  traffic_.ended("a", demand_, work, 0, LeaseEnd::kAnswered, 0);
   EXPECT_EQ(choose(), "a");
 }
 

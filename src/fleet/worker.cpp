@@ -66,6 +66,7 @@ Worker::~Worker() = default;
 
 void Worker::set_state(WorkerState state, std::string reason) {
   state_ = state;
+  doubt_ = Doubt::kNone;
   reason_ = std::move(reason);
   log_.note(fmt::format("{}: {}{}{}", settings_.name, name_of(state), reason_.empty() ? "" : ": ",
                         reason_));
@@ -254,6 +255,7 @@ void Worker::check_health() {
       [this](int status, const std::string& message) {
         if (status / 100 == 2) {
           missed_checks_ = 0;
+          doubt_ = Doubt::kNone;
           return check_progress();
         }
         if (++missed_checks_ >= kMaxMissedChecks) {
@@ -306,16 +308,28 @@ void Worker::note_progress() {
   progress_us_ = monotonic_us();
 }
 
+void Worker::look_again() {
+  if (state_ != WorkerState::kReady || doubt_ != Doubt::kNone) return;
+  doubt_ = Doubt::kIsThere;
+  timer_.cancel();
+  check_health();
+}
+
 void Worker::suspect() {
-  if (state_ != WorkerState::kReady) return;
+  // One proof at a time: others that wait in vain must not put it off.
+  if (state_ != WorkerState::kReady || doubt_ == Doubt::kComputes) return;
+  doubt_ = Doubt::kComputes;
   timer_.cancel();
   UpstreamRequest request = probe("POST", "/v1/completions", settings_.supervision.hang_timeout_ms);
   request.headers = {{"Content-Type", "application/json"}};
   request.body = std::make_shared<const std::string>(
       nlohmann::json{{"model", settings_.model_name}, {"prompt", "a"}, {"max_tokens", 1}}.dump());
   ask(std::move(request), [this](int status, const std::string& message) {
-    if (status > 0) return watch();
-    kill_and_restart("a request got no answer, nor did a check: " + message);
+    if (status == 0) {
+      return kill_and_restart("a request got no answer, nor did a check: " + message);
+    }
+    doubt_ = Doubt::kNone;
+    watch();
   });
 }
 

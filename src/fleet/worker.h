@@ -79,8 +79,19 @@ class Worker {
   void note_progress();
   // A request waited in vain: look whether this still answers at all.
   void suspect();
+  // A request's connection broke: look whether the process is still there.
+  void look_again();
+  // Such a look is not over yet: a dying process is not always noticed before its clients notice.
+  bool is_in_doubt() const { return doubt_ != Doubt::kNone; }
 
  private:
+  // What a ready worker has yet to show.
+  enum class Doubt : std::uint8_t {
+    kNone,
+    kIsThere,   // a green health check will do
+    kComputes,  // only an answer will
+  };
+
   void set_state(WorkerState state, std::string reason);
   void launch();
   void on_exit(WorkerExit exit);
@@ -113,6 +124,7 @@ class Worker {
   std::int32_t num_restarts_ = 0;
   std::deque<std::int64_t> down_us_;  // when it went down, within restart_window
   std::int32_t missed_checks_ = 0;
+  Doubt doubt_ = Doubt::kNone;
   std::int32_t num_at_work_ = 0;
   std::int64_t progress_us_ = 0;  // when something last moved
   std::optional<std::string> counters_;
