@@ -111,7 +111,8 @@ class FleetChaosTest : public FleetFixture {
         if (victim > 0) ::kill(victim, SIGKILL);
         break;
       case 2:
-        if (victim > 0) ::kill(victim, SIGUSR1);  // hangs, with a green health check
+        // Hangs, with a green health check, or dies slowly.
+        if (victim > 0) ::kill(victim, turn % 2 == 0 ? SIGUSR1 : SIGUSR2);
         break;
       case 3:
         upstream_.event_delay_ms = static_cast<int>(random() % 20);

@@ -71,6 +71,17 @@ TEST_F(FleetCoreTest, LoadAndUnloadAreForThoseWhoMay) {
   EXPECT_EQ(state("a"), "unloaded");
 }
 
+TEST_F(FleetCoreTest, WithoutKeysNobodyMayLoadOrUnload) {
+  with_keys_ = false;
+  start(model("a", "load = \"on-demand\""));
+  for (const char* path : {"/models/load", "/models/unload", "/fleet/reload"}) {
+    EXPECT_EQ(post(R"({"model":"a"})", path, "").status, 403) << path;
+  }
+  EXPECT_EQ(get("/logs/stream?model=a", "").status, 403);
+  EXPECT_EQ(state("a"), "unloaded");
+  EXPECT_EQ(post(R"({"model":"a"})", "/v1/completions", "").status, 200);
+}
+
 TEST_F(FleetCoreTest, LoadsOnDemandOnceForAllWhoWait) {
   start(model("a", "load = \"on-demand\"", "slow"));
   std::vector<std::thread> clients;
@@ -122,6 +133,36 @@ TEST_F(FleetCoreTest, EvictsAnIdleModelButNeverABusyOne) {
     ASSERT_EQ(answer.status, 200) << answer.body;
     EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], name);
   }
+}
+
+// Requests between "loaded" and their worker, and during unloads: by idleness and by hand, all the
+// time.
+TEST_F(FleetCoreTest, UnloadsWhileRequestsComeLoseNone) {
+  start(model("a", "load = \"on-demand\"\nidle_unload_s = 0.02"));
+  std::atomic<bool> is_over = false;
+  std::thread hand([&] {
+    while (!is_over) {
+      // Else it would forever abort the load that the others wait for.
+      if (state("a") == "ready") {
+        EXPECT_EQ(post(R"({"model":"a"})", "/models/unload", "boss-key").status, 200);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    }
+  });
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 4; ++i) {
+    clients.emplace_back([&, i] {
+      for (int k = 0; k < 8; ++k) {
+        const TestResponse answer = ask("a", ",\"delay_ms\":5");
+        EXPECT_EQ(answer.status, 200) << answer.body;
+        std::this_thread::sleep_for(std::chrono::milliseconds((i * 13 + k * 7) % 60));
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  is_over = true;
+  hand.join();
+  loop_.run([&] { EXPECT_GT(core_->status().models[0].counters.unloads, 1); });
 }
 
 TEST_F(FleetCoreTest, WhatCanNeverFitIsRefusedAtOnce) {
@@ -260,7 +301,9 @@ TEST_F(FleetCoreTest, ShowsModelsMetricsHealthAndLogs) {
   EXPECT_EQ(models["data"][0]["placement"][0]["devices"][0]["device"], "cpu");
   EXPECT_EQ(nlohmann::json::parse(get("/v1/models/a").body)["id"], "a");
   EXPECT_EQ(get("/v1/models/hidden", "user-key").status, 404);
-  EXPECT_EQ(get("/health", "").body, R"({"status":"ok","models":2,"ready":1})");
+  const TestResponse health = get("/health", "");
+  EXPECT_EQ(health.status, 200);
+  EXPECT_EQ(health.body, R"({"status":"ok","models":2,"ready":1})");
   ask("a");
   const std::string metrics = get("/metrics").body;
   EXPECT_NE(metrics.find("tandem:fleet_requests_total{model=\"a\",end=\"2xx\"} 1\n"),
@@ -280,6 +323,51 @@ TEST_F(FleetCoreTest, ShowsModelsMetricsHealthAndLogs) {
   EXPECT_EQ(get("/nothing").status, 404);
   EXPECT_EQ(get("/models/load").status, 405);
   EXPECT_NE(get("/", "").body.find("<html"), std::string::npos);
+}
+
+TEST_F(FleetCoreTest, HealthIsGreenOnceEveryModelOfTheStartIsReadyOrFailed) {
+  start(model("a", "", "slow") + model("b", "", "broken") + model("c", "load = \"on-demand\""));
+  const TestResponse early = get("/health", "");
+  EXPECT_EQ(early.status, 503);
+  EXPECT_EQ(early.body, R"({"status":"loading","models":3,"ready":0})");
+  EXPECT_NE(early.head.find("Retry-After"), std::string::npos);
+  EXPECT_TRUE(becomes("a", "ready") && becomes("b", "failed"));
+  const TestResponse late = get("/health", "");
+  EXPECT_EQ(late.status, 200);
+  EXPECT_EQ(late.body, R"({"status":"ok","models":3,"ready":1})");
+}
+
+TEST_F(FleetCoreTest, AnUpstreamMayBeReachedByTls) {
+  const TestCertificate certificate("localhost");
+  ScriptedUpstream upstream("b", {}, 0, &certificate);
+  const auto entry = [&](const std::string& name, const std::string& host, bool is_known) {
+    return fmt::format(
+        "[[upstream]]\nname = \"{}\"\nurl = \"https://{}:{}\"\nmodels = [\"{}\"]\n"
+        "health_path = \"/health\"\n{}",
+        name, host, upstream.port(), name,
+        is_known ? "ca_file = \"" + certificate.certificate_file() + "\"\n" : "");
+  };
+  start(entry("b", "localhost", true) + entry("other-name", "127.0.0.1", true) +
+        entry("unknown", "localhost", false) + model("a"));
+  const TestResponse answer = ask("b");
+  EXPECT_EQ(nlohmann::json::parse(answer.body)["mark"], "b") << answer.body;
+  EXPECT_TRUE(ask("b", R"(,"stream":true,"events":50)").body.ends_with("data: [DONE]\n\n"));
+  const std::string prompt(1 << 20, 'x');
+  const TestResponse large = post(R"({"model":"b","prompt":")" + prompt + R"("})");
+  EXPECT_EQ(nlohmann::json::parse(large.body)["prompt"], prompt);
+  // A client's going reaches the server here too.
+  open_stream("b").reset();
+  EXPECT_TRUE(eventually([&] { return upstream.num_gone == 1; }, 1000));
+  // Whose certificate is for another name, or by nobody we know, gets no request.
+  const int before = upstream.num_requests;
+  for (const char* name : {"other-name", "unknown"}) {
+    EXPECT_TRUE(becomes(name, "failed")) << name;
+    EXPECT_NE(status(name)["reason"].get<std::string>().find("certificate"), std::string::npos)
+        << status(name)["reason"];
+    const std::string body = fmt::format(R"({{"model":"{}","prompt":"p"}})", name);
+    EXPECT_EQ(post(body, "/v1/completions", "boss-key").status, 503);
+  }
+  EXPECT_EQ(upstream.num_requests, before);
 }
 
 TEST_F(FleetCoreTest, AnUpstreamIsAModelToo) {
@@ -317,6 +405,33 @@ TEST_F(FleetCoreTest, ADeadUpstreamHoldsNobodyUp) {
   EXPECT_EQ(ask("a").status, 200);
 }
 
+TEST_F(FleetCoreTest, NeitherAHangingUpstreamNorAFullQueueHoldsOtherModelsUp) {
+  ScriptedUpstream hanging("hanging");
+  hanging.set_mode(ScriptedUpstream::Mode::kHang);
+  start(fmt::format("[[upstream]]\nname = \"hanging\"\nurl = \"http://127.0.0.1:{}\"\n"
+                    "health_path = \"/health\"\nmodels = [\"c\"]\n",
+                    hanging.port()) +
+        model("a") + model("b", "max_concurrent = 1"));
+  ASSERT_TRUE(becomes("a", "ready") && becomes("b", "ready"));
+  const auto busy = open_stream("b", 200);
+  std::vector<std::unique_ptr<TestClient>> waiting;
+  for (int i = 0; i < 20; ++i) {
+    const std::string body = fmt::format(R"({{"model":"{}"}})", i % 2 == 0 ? "b" : "c");
+    waiting.push_back(std::make_unique<TestClient>(port()));
+    waiting.back()->send(
+        fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: user-key\r\n"
+                    "Content-Length: {}\r\n\r\n{}",
+                    body.size(), body));
+  }
+  ASSERT_TRUE(eventually([&] { return status("b")["waiting"] == 10; }));
+  ASSERT_TRUE(eventually([&] { return hanging.num_running == 10; }));
+  const auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(ask("a").status, 200);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3));
+  EXPECT_EQ(status("b")["waiting"], 10);
+  EXPECT_EQ(hanging.num_running, 10);
+}
+
 TEST_F(FleetCoreTest, DrainingLetsStreamsEndAndRefusesOthers) {
   start(model("a"));
   ASSERT_TRUE(becomes("a", "ready"));
@@ -329,6 +444,9 @@ TEST_F(FleetCoreTest, DrainingLetsStreamsEndAndRefusesOthers) {
       "user-key\r\n"
       "Content-Length: 13\r\n\r\n{\"model\":\"a\"}");
   EXPECT_NE(other.read_until("draining").find("503"), std::string::npos);
+  const TestResponse health = get("/health", "");
+  EXPECT_EQ(health.status, 503);
+  EXPECT_EQ(health.body, R"({"status":"draining","models":1,"ready":1})");
   EXPECT_NE(stream->read_all().find("[DONE]"), std::string::npos);
   EXPECT_EQ(ended.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
   EXPECT_EQ(pid("a"), 0);

@@ -22,8 +22,8 @@ namespace tandem {
 // a memory that has room for as many as a test says.
 class FleetFixture : public testing::Test {
  protected:
-  static FleetConfig config_of(const std::string& toml) {
-    const std::string head = fmt::format(R"(
+  FleetConfig config_of(const std::string& toml) const {
+    std::string head = fmt::format(R"(
 [supervision]
 restart_delay_s = 0.05
 max_restarts = 2
@@ -41,6 +41,10 @@ command = ["{}", "{{port}}", "{{name}}", "400"]
 [[worker]]
 name = "broken"
 command = ["/bin/false", "{{port}}"]
+)",
+                                   TANDEM_SCRIPTED_WORKER, TANDEM_SCRIPTED_WORKER);
+    if (with_keys_) {
+      head += R"(
 [[key]]
 name = "user"
 key = "user-key"
@@ -48,12 +52,12 @@ key = "user-key"
 name = "boss"
 key = "boss-key"
 admin = true
-)",
-                                         TANDEM_SCRIPTED_WORKER, TANDEM_SCRIPTED_WORKER);
+)";
+    }
     FleetConfigOutcome outcome = parse_fleet_config(head + toml, "fleet.toml", "");
     EXPECT_TRUE(outcome.errors.empty()) << outcome.errors.front().to_string();
     outcome.config.listen.addresses = {{"127.0.0.1", 0}};
-    outcome.config.keys[0].models = {"a", "b", "c"};  // whether they are there or not
+    if (with_keys_) outcome.config.keys[0].models = {"a", "b", "c"};  // there or not
     return outcome.config;
   }
   static std::string model(const std::string& name, const std::string& more = {},
@@ -164,6 +168,7 @@ admin = true
     return client;
   }
 
+  bool with_keys_ = true;
   LoopThread loop_;
   std::mutex mutex_;
   std::string toml_;  // guarded by mutex_

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "server/http/prometheus_text.h"
+
 namespace tandem {
 namespace {
 
@@ -54,16 +56,6 @@ Json model_object(const ModelStatus& model, std::int64_t created_unix_s) {
       {"meta", {{"n_ctx", model.context_tokens > 0 ? Json(model.context_tokens) : Json()}}}};
 }
 
-// The label's value, escaped as the exposition format demands.
-std::string label(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\\' || c == '"') out += '\\';
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
-
 class Metrics {
  public:
   explicit Metrics(const FleetStatus& status) : status_(status) {}
@@ -72,7 +64,7 @@ class Metrics {
   void of_models(std::string_view name, std::string_view type, std::string_view help, Value value) {
     head(name, type, help);
     for (const ModelStatus& model : status_.models) {
-      text_ += fmt::format("{}{{model=\"{}\"}} {}\n", name, label(model.name), value(model));
+      text_ += fmt::format("{}{{model=\"{}\"}} {}\n", name, metric_label(model.name), value(model));
     }
   }
   template <typename Value>
@@ -81,8 +73,8 @@ class Metrics {
     head(name, type, help);
     for (const ModelStatus& model : status_.models) {
       for (const BackendStatus& backend : model.backends) {
-        text_ += fmt::format("{}{{model=\"{}\",backend=\"{}\"}} {}\n", name, label(model.name),
-                             label(backend.name), value(backend));
+        text_ += fmt::format("{}{{model=\"{}\",backend=\"{}\"}} {}\n", name,
+                             metric_label(model.name), metric_label(backend.name), value(backend));
       }
     }
   }
@@ -92,8 +84,8 @@ class Metrics {
     for (const ModelStatus& model : status_.models) {
       const ModelCounters& c = model.counters;
       const auto add = [&](std::string_view end, std::int64_t count) {
-        text_ +=
-            fmt::format("{}{{model=\"{}\",end=\"{}\"}} {}\n", kName, label(model.name), end, count);
+        text_ += fmt::format("{}{{model=\"{}\",end=\"{}\"}} {}\n", kName, metric_label(model.name),
+                             end, count);
       };
       add("2xx", c.requests_2xx);
       add("4xx", c.requests_4xx);
@@ -108,8 +100,8 @@ class Metrics {
     head(kName, "gauge", "1 at the state that the model is in.");
     for (const ModelStatus& model : status_.models) {
       for (const char* state : {"unloaded", "loading", "ready", "draining", "failed"}) {
-        text_ += fmt::format("{}{{model=\"{}\",state=\"{}\"}} {}\n", kName, label(model.name),
-                             state, model.state == state ? 1 : 0);
+        text_ += fmt::format("{}{{model=\"{}\",state=\"{}\"}} {}\n", kName,
+                             metric_label(model.name), state, model.state == state ? 1 : 0);
       }
     }
   }
@@ -119,9 +111,9 @@ class Metrics {
     for (const ModelStatus& model : status_.models) {
       for (const BackendStatus& backend : model.backends) {
         for (const DeviceShare& share : backend.devices) {
-          text_ +=
-              fmt::format("{}{{model=\"{}\",backend=\"{}\",device=\"{}\"}} {}\n", kName,
-                          label(model.name), label(backend.name), label(share.device), share.bytes);
+          text_ += fmt::format("{}{{model=\"{}\",backend=\"{}\",device=\"{}\"}} {}\n", kName,
+                               metric_label(model.name), metric_label(backend.name),
+                               metric_label(share.device), share.bytes);
         }
       }
     }
@@ -131,7 +123,7 @@ class Metrics {
     for (const DeviceStatus& device : status_.devices) {
       const auto add = [&](std::string_view kind, std::int64_t bytes) {
         text_ += fmt::format("tandem:fleet_device_bytes{{device=\"{}\",kind=\"{}\"}} {}\n",
-                             label(device.id), kind, bytes);
+                             metric_label(device.id), kind, bytes);
       };
       add("capacity", device.capacity_bytes);
       add("used", device.used_bytes);
@@ -146,7 +138,7 @@ class Metrics {
 
  private:
   void head(std::string_view name, std::string_view type, std::string_view help) {
-    text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+    append_metric_head(text_, name, type, help);
   }
 
   const FleetStatus& status_;

@@ -394,16 +394,7 @@ void Router::pass_on(const Exchange& exchange, const Client& client, const std::
 }
 
 void Router::decorate(const HttpRequest& request, HttpResponse& response) const {
-  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  const std::string* origin = request.header("origin");
-  if (origin == nullptr || !guard_->is_allowed_origin(*origin)) return;
-  response.headers.emplace_back("Access-Control-Allow-Origin", *origin);
-  response.headers.emplace_back("Vary", "Origin");
-  if (request.method != "OPTIONS") return;
-  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-  response.headers.emplace_back("Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, X-Api-Key, Anthropic-Version");
-  response.headers.emplace_back("Access-Control-Max-Age", "600");
+  guard_->decorate(request, response);
 }
 
 }  // namespace tandem

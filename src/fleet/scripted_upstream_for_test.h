@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "server/http/http_server.h"
+#include "server/http/test_certificate_for_test.h"
 
 namespace tandem {
 
@@ -29,8 +30,9 @@ class ScriptedUpstream {
   };
 
   // path: of a Unix socket; empty: any free port.
-  // port: 0 for any free one.
-  explicit ScriptedUpstream(std::string mark, const std::string& path = {}, std::uint16_t port = 0);
+  // port: 0 for any free one. certificate: to speak TLS.
+  explicit ScriptedUpstream(std::string mark, const std::string& path = {}, std::uint16_t port = 0,
+                            const TestCertificate* certificate = nullptr);
   ~ScriptedUpstream();
 
   std::uint16_t port() const { return server_->port(); }

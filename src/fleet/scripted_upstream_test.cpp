@@ -13,12 +13,17 @@
 
 namespace tandem {
 
-ScriptedUpstream::ScriptedUpstream(std::string mark, const std::string& path, std::uint16_t port)
+ScriptedUpstream::ScriptedUpstream(std::string mark, const std::string& path, std::uint16_t port,
+                                   const TestCertificate* certificate)
     : mark_(std::move(mark)) {
   HttpServerOptions options;
   options.port = port;
   if (!path.empty()) options.host = path;
   options.num_threads = 1;
+  if (certificate != nullptr) {
+    options.certificate_file = certificate->certificate_file();
+    options.key_file = certificate->key_file();
+  }
   options.make_error = [](int status, const std::string& message) {
     return HttpResponse{status, "text/plain", message, {}};
   };

@@ -5,18 +5,14 @@
 #include <algorithm>
 
 #include "engine/engine_stats.h"
+#include "server/http/prometheus_text.h"
 
 namespace tandem {
 namespace {
 
-void append_head(std::string& out, std::string_view name, std::string_view type,
-                 std::string_view help) {
-  out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
-}
-
 void append_value(std::string& out, std::string_view name, std::string_view type,
                   std::string_view help, double value) {
-  append_head(out, name, type, help);
+  append_metric_head(out, name, type, help);
   out += fmt::format("{} {}\n", name, value);
 }
 
@@ -31,24 +27,14 @@ double per_second(double count, double microseconds) {
   return microseconds > 0 ? count * 1e6 / microseconds : 0;
 }
 
-// The label's value, escaped as the exposition format demands.
-std::string label(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\\' || c == '"') out += '\\';
-    out += c == '\n' ? ' ' : c;
-  }
-  return out;
-}
-
 void append_ranks(std::string& out, const EngineStats& stats) {
   if (stats.ranks.empty()) return;
   constexpr std::string_view kName = "tandem:rank_seconds_total";
-  append_head(out, kName, "counter", "Where each rank's time went.");
+  append_metric_head(out, kName, "counter", "Where each rank's time went.");
   for (const RankTimes& rank : stats.ranks) {
     const auto append = [&](std::string_view phase, double seconds) {
       out += fmt::format("{}{{device=\"{}\",stage=\"{}\",phase=\"{}\"}} {}\n", kName,
-                         label(rank.device), rank.stage, phase, seconds);
+                         metric_label(rank.device), rank.stage, phase, seconds);
     };
     append("compute", rank.compute);
     append("wait", rank.wait);
@@ -58,11 +44,11 @@ void append_ranks(std::string& out, const EngineStats& stats) {
     append("output", rank.output);
     append("idle", rank.idle);
   }
-  append_head(out, "tandem:rank_memory_bytes", "gauge", "What each rank allocated.");
+  append_metric_head(out, "tandem:rank_memory_bytes", "gauge", "What each rank allocated.");
   for (const RankMemory& memory : stats.memory) {
     const auto append = [&](std::string_view kind, std::int64_t bytes) {
       out += fmt::format("tandem:rank_memory_bytes{{device=\"{}\",kind=\"{}\"}} {}\n",
-                         label(memory.device), kind, bytes);
+                         metric_label(memory.device), kind, bytes);
     };
     append("weights", memory.weights_bytes);
     append("kv", memory.kv_bytes);
@@ -83,7 +69,7 @@ void Histogram::observe(double value) {
 }
 
 void Histogram::append(std::string& out, std::string_view name, std::string_view help) const {
-  append_head(out, name, "histogram", help);
+  append_metric_head(out, name, "histogram", help);
   const std::lock_guard lock(mutex_);
   std::int64_t total = 0;
   for (std::size_t i = 0; i < bounds_.size(); ++i) {
@@ -153,12 +139,12 @@ std::string ServerMetrics::expose(const EngineStats& stats, std::int32_t num_con
   gauge("tandem:kv_blocks_owned", "KV blocks of running answers.", stats.blocks_owned);
   gauge("tandem:kv_blocks_cached", "KV blocks kept for their contents.", stats.blocks_cached);
   gauge("tandem:connections", "Open connections.", num_connections);
-  append_head(out, "tandem:requests_total", "counter", "Requests, by their end.");
+  append_metric_head(out, "tandem:requests_total", "counter", "Requests, by their end.");
   out += fmt::format(
       "tandem:requests_total{{end=\"finished\"}} {}\ntandem:requests_total{{end=\"cancelled\"}} "
       "{}\ntandem:requests_total{{end=\"failed\"}} {}\n",
       c.requests_finished, c.requests_cancelled, c.requests_failed);
-  append_head(out, "tandem:http_responses_total", "counter", "HTTP answers, by status.");
+  append_metric_head(out, "tandem:http_responses_total", "counter", "HTTP answers, by status.");
   for (std::size_t family = 1; family < responses_.size(); ++family) {
     out += fmt::format("tandem:http_responses_total{{status=\"{}xx\"}} {}\n", family,
                        responses_[family].load());

@@ -255,16 +255,7 @@ void ModelServer::serve_models(HttpExchange& exchange) const {
 
 void ModelServer::decorate(const HttpRequest& request, HttpResponse& response) {
   metrics_.count_response(response.status);
-  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  const std::string* origin = request.header("origin");
-  if (origin == nullptr || !guard_->is_allowed_origin(*origin)) return;
-  response.headers.emplace_back("Access-Control-Allow-Origin", *origin);
-  response.headers.emplace_back("Vary", "Origin");
-  if (request.method != "OPTIONS") return;
-  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-  response.headers.emplace_back("Access-Control-Allow-Headers",
-                                "Authorization, Content-Type, X-Api-Key, Anthropic-Version");
-  response.headers.emplace_back("Access-Control-Max-Age", "600");
+  guard_->decorate(request, response);
 }
 
 // The path without its query, no header and no body: nothing secret is in the log.

@@ -94,6 +94,19 @@ std::optional<ApiError> AccessGuard::check(const HttpRequest& request, bool need
   return std::nullopt;
 }
 
+void AccessGuard::decorate(const HttpRequest& request, HttpResponse& response) const {
+  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  const std::string* origin = request.header("origin");
+  if (origin == nullptr || !is_allowed_origin(*origin)) return;
+  response.headers.emplace_back("Access-Control-Allow-Origin", *origin);
+  response.headers.emplace_back("Vary", "Origin");
+  if (request.method != "OPTIONS") return;
+  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  response.headers.emplace_back("Access-Control-Allow-Headers",
+                                "Authorization, Content-Type, X-Api-Key, Anthropic-Version");
+  response.headers.emplace_back("Access-Control-Max-Age", "600");
+}
+
 bool AccessGuard::is_allowed_origin(std::string_view origin) const {
   const std::string given = lower(origin);
   for (const std::string& allowed : options_.origins) {

@@ -32,6 +32,8 @@ class AccessGuard {
 
   // Why this request is refused. needs_key: false for what everybody may see.
   std::optional<ApiError> check(const HttpRequest& request, bool needs_key) const;
+  // What every answer bears: for browsers, whether the page that asks may read it.
+  void decorate(const HttpRequest& request, HttpResponse& response) const;
   // May a page from this origin use the server?
   bool is_allowed_origin(std::string_view origin) const;
 
