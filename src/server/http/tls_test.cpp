@@ -1,15 +1,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <memory>
 
 #include "server/http/http_server.h"
+#include "server/http/test_certificate_for_test.h"
 #include "server/http/test_client_for_test.h"
 
 namespace tandem {
@@ -25,29 +21,12 @@ struct Freeing {
 template <typename T, auto Free>
 using Owned = std::unique_ptr<T, Freeing<Free>>;
 
-// A key and a certificate that it signed itself, in files.
 class TlsTest : public testing::Test {
  protected:
   void SetUp() override {
-    const std::string stem = testing::TempDir() + fmt::format("tandem_tls_{}", ::getpid());
     options_.port = 0;
-    options_.certificate_file = stem + ".crt";
-    options_.key_file = stem + ".key";
-    const Owned<EVP_PKEY, EVP_PKEY_free> key(EVP_EC_gen("P-256"));
-    const Owned<X509, X509_free> certificate(X509_new());
-    X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -60);
-    X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
-    X509_set_pubkey(certificate.get(), key.get());
-    ASSERT_GT(X509_sign(certificate.get(), key.get(), EVP_sha256()), 0);
-    const Owned<std::FILE, std::fclose> key_file(std::fopen(options_.key_file.c_str(), "w"));
-    const Owned<std::FILE, std::fclose> file(std::fopen(options_.certificate_file.c_str(), "w"));
-    ASSERT_TRUE(key_file && file);
-    PEM_write_PrivateKey(key_file.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-    PEM_write_X509(file.get(), certificate.get());
-  }
-  void TearDown() override {
-    ::unlink(options_.certificate_file.c_str());
-    ::unlink(options_.key_file.c_str());
+    options_.certificate_file = certificate_.certificate_file();
+    options_.key_file = certificate_.key_file();
   }
 
   void start() {
@@ -77,6 +56,7 @@ class TlsTest : public testing::Test {
     return answer;
   }
 
+  const TestCertificate certificate_{"localhost"};
   HttpServerOptions options_;
   std::unique_ptr<HttpServer> server_;
 };
