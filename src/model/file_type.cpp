@@ -234,6 +234,9 @@ bool is_quantisable(const TensorSpec& tensor) {
     case kExpertUp:
     case kExpertDown:
       return true;
+    case kQueryNorm:
+    case kKeyNorm:
+      return tensor.rows > 1;  // no norms, but matrices that make latents (plan/planned_models.cpp)
     default:
       return false;
   }
@@ -273,9 +276,13 @@ std::string name_of_file_type(std::uint32_t id) {
 }
 
 void assign_tensors(ModelSpec& spec, FileType type, bool pure) {
+  spec.tensors = usual_tensors(spec, entry_of(type).main_type);
+  assign_types(spec, type, pure);
+}
+
+void assign_types(ModelSpec& spec, FileType type, bool pure) {
   const ElementType main_type = entry_of(type).main_type;
   const Mix mix(spec, type);
-  spec.tensors = usual_tensors(spec, main_type);
   for (TensorSpec& tensor : spec.tensors) {
     if (!is_quantisable(tensor)) continue;
     const bool mixed = traits_of(main_type).is_quantised && !pure;

@@ -54,4 +54,7 @@ std::string name_of_file_type(std::uint32_t id);
 // Source: llama.cpp 007dbbf3, llama-quant.cpp: llama_tensor_get_type_impl, tensor_type_fallback.
 void assign_tensors(ModelSpec& spec, FileType type, bool pure = false);
 
+// The same for the tensors that spec has already, whose roles, shapes and layers decide.
+void assign_types(ModelSpec& spec, FileType type, bool pure = false);
+
 }  // namespace tandem

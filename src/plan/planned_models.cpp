@@ -91,7 +91,9 @@ void make_dense(ModelSpec& spec, std::int32_t layers, std::int64_t width) {
 }
 
 // Matrices of latent attention in place of the usual ones. The two that make the latents are on
-// every rank (the role of a norm: replicated), those that unfold them are cut by query heads.
+// every rank (the role of a norm: replicated), those that unfold them are cut by query heads and
+// quantised as queries are: llama-quantize gives more bits to tensors called attn_v, of which there
+// is none. (Files since April 2025 have kv_b in two parts, which is the same to a part in 5000.)
 void make_latent(ModelSpec& spec, const LatentAttention& latent) {
   AttentionSpec& attention = spec.attention;
   const std::int64_t heads = attention.num_q_heads;
@@ -189,12 +191,13 @@ Result<PlannableModel> plannable_model(std::string_view name, std::string_view q
     PlannableModel model{planned.shape.spec, planned.shape.title, planned.shape.source, false};
     model.spec.attention.window = planned.window;
     model.spec.attention.window_period = planned.window_period;
-    assign_tensors(model.spec, *type);
+    model.spec.tensors = usual_tensors(model.spec, ElementType::kF32);
     if (planned.shared_ffn > 0) add_shared_expert(model.spec, planned.shared_ffn);
     if (planned.dense_layers > 0) {
       make_dense(model.spec, planned.dense_layers, planned.dense_ffn);
     }
     if (planned.latent) make_latent(model.spec, *planned.latent);
+    assign_types(model.spec, *type);
     return model;
   }
   return Error{ErrorCode::kNotFound,
