@@ -240,7 +240,9 @@ TEST_F(ModelServerTest, RefusesHostileGrammars) {
   const auto refused = [&](const char* name, const json& value) {
     json request = chat();
     request[name] = value;
-    EXPECT_EQ(post("/v1/chat/completions", request).status, 400) << value.dump().substr(0, 80);
+    const TestResponse response = post("/v1/chat/completions", request);
+    EXPECT_EQ(response.status, 400) << value.dump().substr(0, 80);
+    EXPECT_EQ(json::parse(response.body)["error"]["param"], name);
   };
   refused("grammar", "root ::= root \"a\"");
   refused("grammar", "root ::= " + std::string(50'000, '(') + "\"a\"" + std::string(50'000, ')'));

@@ -52,15 +52,19 @@ std::optional<ConstraintRequest> read_response_format(FieldReader& reader) {
   return constraint_of(ConstraintRequest::Kind::kJsonSchema, schema->dump());
 }
 
-std::optional<ConstraintRequest> read_constraint(FieldReader& reader) {
+// `field`: becomes the name of the field that said it.
+std::optional<ConstraintRequest> read_constraint(FieldReader& reader, std::string_view& field) {
   std::string grammar;
-  reader.read("grammar", grammar);
+  field = "grammar";
+  reader.read(field, grammar);
   if (!grammar.empty()) return constraint_of(ConstraintRequest::Kind::kGbnf, std::move(grammar));
-  if (const Json* schema = reader.find("json_schema")) {
+  field = "json_schema";
+  if (const Json* schema = reader.find(field)) {
     if (schema->is_object() && !schema->empty()) {
       return constraint_of(ConstraintRequest::Kind::kJsonSchema, schema->dump());
     }
   }
+  field = "response_format";
   return read_response_format(reader);
 }
 
@@ -86,10 +90,9 @@ void read_generation(FieldReader& reader, const ServedModel& model, GenerationRe
   reader.read("max_completion_tokens", request.max_tokens, -1, kMost);
   reader.read("n", request.num_choices, 1, LlmEngine::kMaxChoices);
   read_sampling(reader, *model.tokenizer, request);
-  const auto constraint = read_constraint(reader);
-  if (constraint && !reader.error()) {
-    constrain(reader, "response_format", *constraint, model, request);
-  }
+  std::string_view field;
+  const auto constraint = read_constraint(reader, field);
+  if (constraint && !reader.error()) constrain(reader, field, *constraint, model, request);
 }
 
 void constrain(FieldReader& reader, std::string_view name, const ConstraintRequest& constraint,

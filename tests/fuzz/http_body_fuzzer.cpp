@@ -17,11 +17,15 @@
 #include "engine/engine.h"
 #include "engine/sampler.h"
 #include "engine/scripted_runner_for_test.h"
+#include "gguf/gguf_file.h"
+#include "gguf/image_builder_for_test.h"
 #include "server/anthropic/messages.h"
 #include "server/metrics.h"
 #include "server/native/completion.h"
 #include "server/native/embedding.h"
 #include "server/native/native.h"
+#include "server/native/rerank.h"
+#include "server/native/rerank_head.h"
 #include "server/openai/chat.h"
 #include "server/openai/completions.h"
 #include "server/openai/embeddings.h"
@@ -39,13 +43,19 @@ struct Route {
   void (*serve)(const ServedModel&, std::shared_ptr<HttpExchange>);
 };
 
-constexpr Route kRoutes[] = {
-    {"/v1/chat/completions", serve_chat},     {"/v1/completions", serve_completions},
-    {"/v1/messages", serve_messages},         {"/v1/messages/count_tokens", serve_count_tokens},
-    {"/v1/responses", serve_responses},       {"/v1/embeddings", serve_embeddings},
-    {"/completion", serve_native_completion}, {"/infill", serve_infill},
-    {"/embedding", serve_native_embedding},   {"/tokenize", serve_tokenize},
-    {"/detokenize", serve_detokenize},        {"/apply-template", serve_apply_template}};
+constexpr Route kRoutes[] = {{"/v1/chat/completions", serve_chat},
+                             {"/v1/completions", serve_completions},
+                             {"/v1/messages", serve_messages},
+                             {"/v1/messages/count_tokens", serve_count_tokens},
+                             {"/v1/responses", serve_responses},
+                             {"/v1/embeddings", serve_embeddings},
+                             {"/completion", serve_native_completion},
+                             {"/infill", serve_infill},
+                             {"/embedding", serve_native_embedding},
+                             {"/tokenize", serve_tokenize},
+                             {"/detokenize", serve_detokenize},
+                             {"/apply-template", serve_apply_template},
+                             {"/rerank", serve_rerank}};
 
 // Knows tools and takes messages apart, so that all kinds of values reach the template's code.
 constexpr std::string_view kTemplate =
@@ -53,9 +63,28 @@ constexpr std::string_view kTemplate =
     "{{ m.content | tojson }}{% endif %}{% for c in m.tool_calls or [] %}{{ c | tojson }}"
     "{% endfor %}{% endfor %}{{ tools | tojson if tools else '' }}";
 
+// Knows how to fill in the middle.
+std::shared_ptr<const Tokenizer> make_fuzz_tokenizer() {
+  VocabularyFields fields = small_bpe_fields();
+  fields.special.fim_prefix = add_token(fields, "<|fim_prefix|>", TokenType::kControl);
+  fields.special.fim_suffix = add_token(fields, "<|fim_suffix|>", TokenType::kControl);
+  fields.special.fim_middle = add_token(fields, "<|fim_middle|>", TokenType::kControl);
+  return make_tokenizer(std::move(fields));
+}
+
+std::shared_ptr<const RerankHead> make_head() {
+  ImageBuilder image;
+  image.header(1, 1).key("general.architecture", GgufType::kString).string("qwen3");
+  image.tensor("cls.output.weight", {std::uint64_t{kScriptedHiddenSize}, 2}, 0 /* F32 */, 0)
+      .pad_to(32);
+  image.zeros(kScriptedHiddenSize * 2 * sizeof(float));
+  return RerankHead::from_gguf(*GgufFile::parse(image.bytes(), "head").value(), kScriptedHiddenSize)
+      .value();
+}
+
 ServedModel make_model(std::string_view source) {
   static ServerMetrics metrics;
-  static const std::shared_ptr<const Tokenizer> tokenizer = make_tokenizer(small_bpe_fields());
+  static const std::shared_ptr<const Tokenizer> tokenizer = make_fuzz_tokenizer();
   static Engine engine(
       [] {
         // Long enough for a tool's call, short enough for many runs a second.
@@ -77,6 +106,7 @@ ServedModel make_model(std::string_view source) {
   model.make_constraint = make_constraint_compiler(tokenizer);
   model.default_max_tokens = 16;
   model.embedding_length = kScriptedHiddenSize;
+  model.rerank = make_head();
   model.metrics = &metrics;
   return model;
 }
@@ -104,6 +134,9 @@ class FuzzExchange : public HttpExchange {
     if (text != "[DONE]" && !nlohmann::json::accept(text)) complain("no JSON", piece);
   }
   void end_stream() override { is_over_ = true; }
+  void abort() override { is_over_ = true; }
+  std::size_t unsent_bytes() const override { return 0; }
+  void when_there_is_room(std::function<void()> task) override { post(std::move(task)); }
   void on_gone(std::function<void()>) override {}
   void post(std::function<void()> task) override {
     {
