@@ -62,11 +62,9 @@ Result<std::string> llama_server(const Plan& plan, const std::string& model) {
       }
     }
   }
-  const bool all_on_gpu = !on_host(plan.stages.back().ranks.front());
   std::string out = fmt::format("CUDA_VISIBLE_DEVICES={} llama-server -m {}", visible_devices(plan),
                                 quoted(model));
-  // One more than the layers: the output matrix.
-  out += fmt::format(" -ngl {}", all_on_gpu ? on_gpu + 1 : on_gpu);
+  out += fmt::format(" -ngl {}", on_gpu + 1);  // one more than the layers: the output matrix
   const char* mode = shares.size() < 2                  ? "none"
                      : plan.split == SplitMode::kTensor ? "tensor"
                                                         : "layer";
@@ -104,23 +102,42 @@ Result<std::string> vllm(const Plan& plan, const std::string& model) {
       plan.max_sequences, experts);
 }
 
+// A processor's stage before those of the GPUs: what -ngl leaves to it.
+std::int32_t offloaded_layers(const Plan& plan) {
+  const bool offload =
+      on_host(plan.stages.front().ranks.front()) && !on_host(plan.stages.back().ranks.front());
+  return offload ? plan.stages.front().num_layers : 0;
+}
+
+SplitMode mode_of(std::size_t num_stages, std::size_t largest_group) {
+  if (num_stages == 1) return largest_group == 1 ? SplitMode::kNone : SplitMode::kTensor;
+  return largest_group == 1 ? SplitMode::kLayer : SplitMode::kHybrid;
+}
+
 std::string tandem_command(const Plan& plan, const std::string& model) {
   std::vector<std::string> devices;
   std::vector<std::string> shares;
   std::size_t largest = 0;
-  for (const StagePlan& stage : plan.stages) {
+  const std::int32_t host_layers = offloaded_layers(plan);
+  const std::size_t first = host_layers > 0 ? 1 : 0;
+  for (std::size_t i = first; i < plan.stages.size(); ++i) {
+    const StagePlan& stage = plan.stages[i];
     largest = std::max(largest, stage.ranks.size());
     for (const RankPlan& rank : stage.ranks) {
       devices.push_back(rank.device);
       shares.push_back(fmt::format("{:.4g}", rank.share * stage.num_layers));
     }
   }
+  const std::size_t num_stages = plan.stages.size() - first;
+  const SplitMode mode = mode_of(num_stages, largest);
   std::string out = fmt::format("tandem serve -m {} --devices {} --split {}", quoted(model),
-                                joined(devices), name_of(plan.split));
-  if (plan.split == SplitMode::kHybrid) {
-    out += fmt::format(" --tp {} --pp {}", largest, plan.stages.size());
-  }
+                                joined(devices), name_of(mode));
+  if (mode == SplitMode::kHybrid) out += fmt::format(" --tp {} --pp {}", largest, num_stages);
   if (devices.size() > 1) out += " -ts " + joined(shares);
+  if (host_layers > 0) {
+    const StagePlan& last = plan.stages.back();
+    out += fmt::format(" -ngl {}", last.first_layer + last.num_layers - host_layers);
+  }
   if (plan.split_by_expert) out += " --split-experts";
   out += fmt::format(" -c {} -np {} -ub {}", plan.context_tokens, plan.max_sequences,
                      plan.max_batch_tokens);

@@ -82,7 +82,8 @@ class Search {
                                   [](const Candidate& candidate) { return candidate.fits; });
     if (!held && host < bench_.devices.size() && request_.allow_offload) {
       for (Grouping& grouping : groupings) {
-        grouping.push_back({host});
+        // First, so that the output matrix, which every token passes, stays on GPUs.
+        grouping.insert(grouping.begin(), {host});
         consider(grouping);
       }
       const PlanRequest& asked = request_.plan;
@@ -229,6 +230,7 @@ class Search {
     std::size_t gpus = 0;
     for (const DeviceRates& rates : bench_.devices) gpus += rates.is_cpu ? 0 : 1;
     std::size_t used = 0;
+    bool offload = false;
     for (const StageSketch& stage : sketch) {
       for (const std::size_t device : stage.devices) used += bench_.devices[device].is_cpu ? 0 : 1;
       const bool on_host = gpus > 0 && bench_.devices[stage.devices.front()].is_cpu;
@@ -236,8 +238,9 @@ class Search {
       plan.notes.push_back(fmt::format("{} of {} layers on {} ({})", stage.num_layers,
                                        spec_.num_layers, bench_.ids[stage.devices.front()],
                                        machine_.devices[stage.devices.front()].name));
-      plan.name = used == 0 ? "processor alone" : plan.name + " with offload";
+      offload = true;
     }
+    if (offload) plan.name = used == 0 ? "processor alone" : plan.name + " with offload";
     if (used > 0 && used < gpus) plan.name += fmt::format(" on {} of {} GPUs", used, gpus);
     for (const StageSketch& stage : sketch) {
       if (stage.devices.size() < 2) continue;

@@ -9,6 +9,7 @@
 
 #include "base/units.h"
 #include "plan/device_work.h"
+#include "plan/emit.h"
 #include "plan/layout.h"
 #include "plan/machine_text.h"
 #include "plan/models_for_test.h"
@@ -16,6 +17,8 @@
 
 namespace tandem {
 namespace {
+
+using testing::HasSubstr;
 
 const EngineProfile& engine(const char* name = "llama.cpp") {
   return **find_engine(name);
@@ -62,7 +65,14 @@ TEST(Search, OneCardThatDoesNotHoldTheModelOffloads) {
   const auto result = must_search(model->spec, machine({"1x RTX 4090"}), request);
   const Plan& best = result.plans.front();
   ASSERT_TRUE(best.fits) << best.why_not;
-  EXPECT_EQ(best.stages.back().ranks[0].device, "cpu");
+  EXPECT_EQ(best.name, "2-stage pipeline with offload");
+  EXPECT_EQ(best.stages.front().ranks[0].device, "cpu");
+  EXPECT_EQ(best.stages.back().ranks[0].device, "cuda:0");  // with the output matrix
+  const int on_gpu = best.stages.back().num_layers;
+  EXPECT_THAT(*emit_command(best, "tandem", "x.gguf"),
+              HasSubstr("--devices cuda:0 --split none -ngl " + std::to_string(on_gpu) + " "));
+  EXPECT_THAT(*emit_command(best, "llama-server", "x.gguf"),
+              HasSubstr("-ngl " + std::to_string(on_gpu + 1) + " "));
   EXPECT_LT(best.predicted->decode_tokens_per_s, 6);
   EXPECT_GT(best.predicted->decode_tokens_per_s, 1);
 }

@@ -67,6 +67,16 @@ struct StageStep {
   double total() const { return ideal + imbalance + launch + reduce_latency + reduce_bandwidth; }
 };
 
+// Whose constants stand for the whole: the first GPU, else the first device. A processor that holds
+// some layers beside GPUs comes first.
+const BackendProfile& leading_backend(const Sketch& sketch, const Bench& bench) {
+  for (const StageSketch& stage : sketch) {
+    const DeviceRates& device = bench.devices[stage.devices.front()];
+    if (!device.is_cpu) return *device.backend;
+  }
+  return *bench.devices[sketch.front().devices.front()].backend;
+}
+
 class Estimator {
  public:
   Estimator(const ModelCosts& model, const Sketch& sketch, const Bench& bench,
@@ -76,7 +86,7 @@ class Estimator {
         bench_(bench),
         engine_(*bench.engine),
         workload_(workload),
-        first_(*bench.devices[sketch.front().devices.front()].backend) {
+        leading_(leading_backend(sketch, bench)) {
     for (const StageSketch& stage : sketch) {
       all_.insert(all_.end(), stage.devices.begin(), stage.devices.end());
     }
@@ -125,8 +135,8 @@ class Estimator {
                                                   : engine_.stage_micro_batch_tokens;
   }
 
-  double all_reduce_us() const { return first_.all_reduce_us.value_or(engine_.all_reduce_us); }
-  double host_s() const { return first_.host_us.value_or(engine_.host_us) * 1e-6; }
+  double all_reduce_us() const { return leading_.all_reduce_us.value_or(engine_.all_reduce_us); }
+  double host_s() const { return leading_.host_us.value_or(engine_.host_us) * 1e-6; }
 
   StageStep stage_step(const StageSketch& stage, double batch) const {
     const RangeCosts costs = costs_of(stage);
@@ -302,7 +312,7 @@ class Estimator {
   const Bench& bench_;
   const EngineProfile& engine_;
   const Workload& workload_;
-  const BackendProfile& first_;
+  const BackendProfile& leading_;
   std::vector<std::size_t> all_;  // devices of all stages
 };
 
@@ -344,7 +354,7 @@ Status predict(Plan& plan, const ModelCosts& model, const Bench& bench, const Wo
         static_cast<double>(workload.prompt_tokens) / estimate.prefill_s;
   }
   predicted.decode_tokens_per_s = estimate.decode_tokens_per_s(workload.concurrency);
-  const BackendProfile& backend = *bench.devices[sketch.front().devices.front()].backend;
+  const BackendProfile& backend = leading_backend(sketch, bench);
   predicted.low =
       predicted.decode_tokens_per_s * backend.typical_low.value_or(bench.engine->typical_low);
   predicted.high =
