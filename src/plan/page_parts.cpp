@@ -21,9 +21,6 @@ constexpr const char* kStyle = R"(<style>
 --l0:#d1495b;--l1:#e07a5f;--l2:#edae49;--l3:#7b4fb0;--l4:#a83279;--l5:#4d7ea8;--l6:#8d96a8}
 @media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e9ef;--soft:#9aa3b2;--rule:#2c323c;
 --track:#262b34;--s0:#5b9be0;--s1:#e08a45;--s2:#4db392;--bad:#ef6b77;--mute:#6b7484}}
-@media print{:root{--bg:#fff;--ink:#000;--soft:#444;--rule:#bbb;--track:#eee;--s0:#2f6fb5;
---s1:#c0641c;--s2:#2a7f62}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
-section,figure,tr{break-inside:avoid}}
 body{font:15px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--ink);max-width:64rem;
 margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
@@ -41,6 +38,11 @@ svg text.soft{fill:var(--soft);font-size:12px}.mid{text-anchor:middle}.end{text-
 .l5{fill:var(--l5)}.l6{fill:var(--l6)}
 .key{display:inline-flex;align-items:center;gap:.35rem;margin-right:1rem;font-size:.9em}
 .key svg{margin:0}
+@page{margin:14mm}
+@media print{:root{--bg:#fff;--ink:#000;--soft:#444;--rule:#bbb;--track:#eee;--s0:#2f6fb5;
+--s1:#c0641c;--s2:#2a7f62}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+body{font-size:10px;max-width:none;margin:0;padding:0}.wide{overflow:visible}
+th,td{padding:.2rem .35rem}svg,tr{break-inside:avoid}h2,h3{break-after:avoid}}
 </style>)";
 
 struct Segment {
@@ -147,7 +149,7 @@ std::string axes(const Area& area, const std::string& x_title, const std::string
 }
 
 constexpr double kLabelGap = 14;
-constexpr double kLabelCharacter = 7;  // its width, in the widest fonts at this size
+constexpr double kLabelCharacter = 8;  // its width, in the widest fonts at this size
 
 // Where a point's label ends.
 double label_right(const Area& area, const ScatterPoint& point) {

@@ -20,10 +20,6 @@ constexpr const char* kHead = R"(<!doctype html>
 --l7:#66a182;--l8:#9a8c72;--l9:#5f5b6b;--l10:#c2a83e}
 @media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e9ef;--soft:#9aa3b2;--rule:#2c323c;
 --grid:#262b34;--card:#1b1f26;--c0:#4db392;--c1:#5b9be0;--c2:#e08a45;--c3:#a67fd8}}
-@media print{:root{--bg:#fff;--ink:#000;--soft:#444;--rule:#bbb;--grid:#ddd;--card:#fff;
---c0:#2a7f62;--c1:#2f6fb5;--c2:#c0641c}
-*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
-section,figure,tr{break-inside:avoid}body{font-size:11px;max-width:none}}
 body{font:15px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--ink);max-width:68rem;
 margin:2rem auto;padding:0 1.2rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}
@@ -43,6 +39,13 @@ line.c1{stroke:var(--c1)}line.c2{stroke:var(--c2)}line.c3{stroke:var(--c3)}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}
 svg text.inbar{fill:#fff;font-weight:600}.key{display:inline-flex;align-items:center;gap:.35rem;
 margin-right:1rem;font-size:.85em}.key i{width:.8rem;height:.8rem;border-radius:2px}
+@page{margin:14mm}
+@media print{:root{--bg:#fff;--ink:#000;--soft:#444;--rule:#bbb;--grid:#ddd;--card:#fff;
+--c0:#2a7f62;--c1:#2f6fb5;--c2:#c0641c;--c3:#7b4fb0}
+*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
+body{font-size:10px;max-width:none;margin:0;padding:0}.wide{overflow:visible}
+th,td{padding:.2rem .35rem}th{white-space:normal}
+figure,tr{break-inside:avoid}h2{margin-top:1.2rem;break-after:avoid}}
 )";
 
 std::string style_of_losses() {
