@@ -131,7 +131,7 @@ async function run(streams) {
     tokens_per_s: tokens / seconds, prompt_tokens_per_s: prompts / seconds,
     ttft_p50_ms: percentile(firsts, 0.5), ttft_p95_ms: percentile(firsts, 0.95), ttft_p99_ms: percentile(firsts, 0.99),
     itl_p50_ms: percentile(gaps, 0.5), itl_p95_ms: percentile(gaps, 0.95), itl_p99_ms: percentile(gaps, 0.99),
-    longest_wait_ms: Math.max(...firsts, ...gaps, 0), fewest: Math.min(...perStream), most: Math.max(...perStream) };
+    longest_wait_ms: [...firsts, ...gaps].reduce((most, time) => Math.max(most, time), 0), fewest: Math.min(...perStream), most: Math.max(...perStream) };
 }
 
 // How much a long prompt slows those who read along: the times between their tokens while it comes in,
