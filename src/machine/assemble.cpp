@@ -201,6 +201,8 @@ std::optional<int> nvlink_count(const GpuPair* pair) {
 std::optional<double> bandwidth_between(const Survey& survey, int a, int b) {
   const GpuPair* pair = survey.find_pair(a, b);
   if (pair != nullptr && pair->measured_gbps) return pair->measured_gbps;
+  if (pair != nullptr && pair->can_access == false && pair->measured_without_gbps)
+    return pair->measured_without_gbps;
   if (const auto links = nvlink_count(pair)) {
     const auto& states = survey.gpus[static_cast<std::size_t>(a)].nvlinks;
     if (states && !states->empty() && states->front().gbps > 0)

@@ -363,6 +363,23 @@ TEST(Doctor, SaysWhatWasTriedAndFoundRight) {
                                      "sums of a reduction right on both"));
 }
 
+TEST(Doctor, RefusedAccessCountsWithTheSpeedThroughHostMemory) {
+  Survey survey = healthy_survey();
+  without_nvlink(survey);
+  GpuPair& pair = survey.pair(0, 1);
+  pair.can_access = false;
+  pair.measured_without_gbps = 7.2;
+  ASSERT_TRUE(assemble_machine(survey).ok());
+  EXPECT_EQ(survey.machine.links.at(0).bandwidth_gbps, 7.2);
+  const auto findings = judge(survey);
+  const Finding* refused = find(findings, "peer-access");
+  ASSERT_NE(refused, nullptr);
+  EXPECT_THAT(
+      refused->evidence,
+      ::testing::ElementsAre("cuda:0 - cuda:1: the driver refuses access; measured 7.2 GB/s "
+                             "through host memory"));
+}
+
 TEST(Doctor, SaysWhyALinkIsNarrow) {
   Survey survey = healthy_survey();
   narrow(survey, 4);

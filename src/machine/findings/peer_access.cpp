@@ -51,6 +51,8 @@ void find_refused_pairs(const Survey& survey, std::vector<Finding>& findings) {
     if (pair != nullptr && !pair->peer.empty())
       line += pair->peer.begin()->first + " " + pair->peer.begin()->second + " (" +
               meaning_of(pair->peer.begin()->second) + ")";
+    else if (pair != nullptr && pair->can_access == false)
+      line += "the driver refuses access";
     else
       line += "the driver grants this model none over PCIe";
     const MachineDevice* first = survey.machine.find_device(survey.gpu_id(a));
