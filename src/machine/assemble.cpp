@@ -84,19 +84,35 @@ Status check_same_machine(const Survey& survey, const std::vector<const PciDevic
                        ", PCI: " + stranger->address.to_string());
 }
 
+bool is_gpu_driver(std::string_view driver) {
+  for (std::string_view name : {"nvidia", "amdgpu", "i915", "xe"})
+    if (driver == name) return true;
+  return false;
+}
+
+// Bound to another driver (nouveau, vfio-pci) or to none: CUDA does not count such a card.
+bool lacks_driver(const PciDevice& device) {
+  return device.driver && !is_gpu_driver(*device.driver);
+}
+
 // GPUs that topology tables only numbered get the addresses that PCI sources know, in order.
 void give_addresses(Survey& survey, const std::vector<const PciDevice*>& found) {
   std::vector<const PciDevice*> nvidia;
   for (const PciDevice* device : found)
     if (device->vendor_id == kVendorNvidia) nvidia.push_back(device);
+  if (nvidia.size() != survey.gpus.size())
+    std::erase_if(nvidia, [](const PciDevice* device) { return lacks_driver(*device); });
   const bool none_known = std::none_of(survey.gpus.begin(), survey.gpus.end(),
                                        [](const GpuFacts& gpu) { return gpu.address.has_value(); });
   if (survey.gpus.empty() || !none_known || nvidia.size() != survey.gpus.size()) return;
   for (std::size_t i = 0; i < nvidia.size(); ++i) survey.gpus[i].address = nvidia[i]->address;
 }
 
-// GPUs that only PCI knows come last, so that the driver's numbers stay.
-void adopt_strangers(Survey& survey, const std::vector<const PciDevice*>& found) {
+// GPUs that only PCI knows come last, so that the driver's numbers stay; among them those without a
+// driver, for the same reason.
+void adopt_strangers(Survey& survey, std::vector<const PciDevice*> found) {
+  std::stable_partition(found.begin(), found.end(),
+                        [](const PciDevice* device) { return !lacks_driver(*device); });
   constexpr std::size_t kMaxGpus = 64;
   const bool driver_spoke =
       std::any_of(survey.gpus.begin(), survey.gpus.end(), [](const GpuFacts& gpu) {
@@ -115,12 +131,6 @@ void adopt_strangers(Survey& survey, const std::vector<const PciDevice*>& found)
     if (driver_spoke && gpu.vendor == GpuVendor::kNvidia) gpu.has_driver = false;
     survey.gpus.push_back(std::move(gpu));
   }
-}
-
-bool is_gpu_driver(std::string_view driver) {
-  for (std::string_view name : {"nvidia", "amdgpu", "i915", "xe"})
-    if (driver == name) return true;
-  return false;
 }
 
 template <typename T, typename U>
@@ -220,6 +230,39 @@ std::optional<double> bandwidth_between(const Survey& survey, int a, int b) {
   return slower;
 }
 
+void clip(std::string& text, std::size_t bytes = 200) {
+  if (text.size() > bytes) text = std::string(clipped(text, bytes));
+}
+void clip(std::optional<std::string>& text, std::size_t bytes = 200) {
+  if (text) clip(*text, bytes);
+}
+
+// A recording may hold a name of many megabytes; every rule and report would carry it along.
+void clip_texts(Survey& survey) {
+  for (GpuFacts& gpu : survey.gpus)
+    for (auto* text : {&gpu.name, &gpu.cut_name, &gpu.architecture, &gpu.uuid, &gpu.serial,
+                       &gpu.virtualisation, &gpu.fabric_state, &gpu.fabric_status})
+      clip(*text);
+  for (auto& [address, device] : survey.pci) {
+    clip(device.name);
+    clip(device.driver);
+    clip(device.physical_slot);
+  }
+  HostFacts& host = survey.host;
+  for (auto* text : {&host.host.cpu, &host.board, &host.driver_version, &host.cuda_version,
+                     &host.virtualisation, &host.host_name, &host.host_hash})
+    clip(*text);
+  constexpr std::size_t kLine = 1000;
+  clip(host.driver_failure, kLine);
+  clip(host.kernel_command_line, kLine);
+  for (BoardSlot& slot : host.slots) clip(slot.name);
+  for (XidReport& xid : host.xids) clip(xid.line, kLine);
+  for (std::string& line : host.log_faults) clip(line, kLine);
+  for (Conflict& conflict : survey.conflicts)
+    for (std::string* text : {&conflict.subject, &conflict.first, &conflict.second})
+      clip(*text, kLine);
+}
+
 }  // namespace
 
 const PciDevice* card_entry(const Survey& survey, int gpu_index) {
@@ -295,6 +338,7 @@ std::optional<bool> peer_access_between(const Survey& survey, int a, int b) {
 }
 
 Status assemble_machine(Survey& survey) {
+  clip_texts(survey);
   connect_by_bus(survey);
   const auto found = pci_gpus(survey);
   TANDEM_TRY_STATUS(check_same_machine(survey, found));

@@ -72,7 +72,7 @@ TEST_F(HostileFolder, TruncatedXmlIsNamedAndLeftOut) {
   EXPECT_THAT(survey->sources.front().note, HasSubstr("not well-formed"));
 }
 
-TEST_F(HostileFolder, EntityBombIsNotExpanded) {
+TEST_F(HostileFolder, EntityBombIsRefusedByName) {
   std::string bomb = "<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\">";
   for (char c = 'b'; c <= 'z'; ++c) {
     bomb += std::string("<!ENTITY ") + c + " \"";
@@ -83,9 +83,18 @@ TEST_F(HostileFolder, EntityBombIsNotExpanded) {
       "]><nvidia_smi_log><driver_version>&z;</driver_version><gpu "
       "id=\"00000000:01:00.0\"><product_name>&z;</product_name></gpu></nvidia_smi_log>";
   write("bomb.xml", bomb);
+  EXPECT_THAT(error(), HasSubstr("bomb.xml at byte 34: declares XML entities"));
+  add_known();
   const auto survey = read_recording_folder(folder_);
   ASSERT_TRUE(survey.ok()) << survey.error().to_string();
-  EXPECT_LT(survey->gpus.at(0).name->size(), 100U);
+  EXPECT_TRUE(survey->gpus.empty());
+}
+
+TEST_F(HostileFolder, EntitiesOfOtherFilesAreNotRead) {
+  write("x.xml",
+        "<?xml version=\"1.0\"?><!DOCTYPE t [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><topology>"
+        "<object type=\"Machine\"><info name=\"HostName\" value=\"&x;\"/></object></topology>");
+  EXPECT_THAT(error(), HasSubstr("declares XML entities"));
 }
 
 TEST_F(HostileFolder, DeepNesting) {
@@ -96,6 +105,10 @@ TEST_F(HostileFolder, DeepNesting) {
   for (int i = 0; i < 200000; ++i) deep += "</object>";
   write("deep.xml", deep + "</topology>");
   EXPECT_THAT(error(), HasSubstr("nest too deeply"));
+  std::string flat = "<topology>";
+  for (int i = 0; i < 2'000'000; ++i) flat += "<a/>";
+  write("deep.xml", flat + "</topology>");
+  EXPECT_THAT(error(), HasSubstr("too many XML elements"));
 }
 
 TEST_F(HostileFolder, LspciCutInTheMiddle) {
@@ -108,6 +121,38 @@ TEST_F(HostileFolder, LspciCutInTheMiddle) {
   ASSERT_EQ(survey->gpus.size(), 1U);
   EXPECT_EQ(survey->gpus[0].link.max_width, std::nullopt);
   EXPECT_EQ(survey->gpus[0].has_driver, std::nullopt);  // the line may have been cut off
+}
+
+TEST_F(HostileFolder, WhatSeemsCutOffIsSaid) {
+  const std::string whole =
+      "01:00.0 VGA compatible controller: NVIDIA Corporation AD102 [GeForce RTX 4090] (rev a1)\n"
+      "\tControl: I/O+ Mem+\n\tLnkSta: Speed 16GT/s, Width x16\n"
+      "\tKernel driver in use: nvidia";
+  const auto notes = [&](const std::string& name, const std::string& text) {
+    write(name, text);
+    const auto survey = read_recording_folder(folder_);
+    fs::remove(folder_ / name);
+    return survey.ok() ? survey->cut_sources : std::vector<std::string>{"no survey"};
+  };
+  EXPECT_THAT(notes("lspci.txt", whole + "\n"), ::testing::IsEmpty());
+  EXPECT_THAT(notes("lspci.txt", whole), ::testing::IsEmpty());  // copied without its last end
+  EXPECT_THAT(
+      notes("lspci.txt", whole.substr(0, whole.find(", Width"))),
+      ::testing::ElementsAre("lspci.txt: it ends within 0000:01:00.0, \"LnkSta: Speed 16GT/s\""));
+  const std::string report =
+      "==============NVSMI LOG==============\n\nDriver Version : 570.1\nAttached GPUs : 2\n"
+      "GPU 00000000:01:00.0\n    Product Name : NVIDIA GeForce RTX 3090\n";
+  EXPECT_THAT(notes("q.txt", report),
+              ::testing::ElementsAre("q.txt: it counts 2 GPUs and describes 1"));
+  EXPECT_THAT(notes("q.txt", report + "GPU 00000000:02:00.0\n    Product Name : NVIDIA X\n"),
+              ::testing::IsEmpty());
+}
+
+TEST_F(HostileFolder, ANameOfManyMegabytesIsClipped) {
+  write("lspci.txt", "01:00.0 VGA compatible controller: NVIDIA " + std::string(30 << 20, 'x'));
+  const auto survey = read_recording_folder(folder_);
+  ASSERT_TRUE(survey.ok()) << survey.error().to_string();
+  EXPECT_LE(survey->gpus.at(0).name->size(), 200U);
 }
 
 TEST_F(HostileFolder, HugeFileIsNotRead) {

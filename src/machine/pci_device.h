@@ -56,7 +56,8 @@ struct PciDevice {
   std::optional<std::string> physical_slot;
   std::optional<std::string> driver;  // "" where the source says there is none
   std::optional<int> iommu_group;
-  std::optional<bool> acs_redirect;  // peer-to-peer requests are sent up to the root
+  std::optional<std::string> iommu_type;  // of its group: "DMA", "DMA-FQ", "identity"
+  std::optional<bool> acs_redirect;       // peer-to-peer requests are sent up to the root
   std::vector<PciBar> bars;
   std::optional<std::int64_t> vram_bytes;  // amdgpu's mem_info_vram_total
   AerCounts aer;

@@ -73,6 +73,13 @@ TEST(TextScan, NumbersSizesAndFlags) {
   EXPECT_EQ(yes_or_no("Perhaps"), std::nullopt);
 }
 
+TEST(TextScan, ClippedKeepsWholeCharacters) {
+  EXPECT_EQ(clipped("abcdef", 3), "abc");
+  EXPECT_EQ(clipped("abc", 3), "abc");
+  EXPECT_EQ(clipped("ab\xC3\xA9", 3), "ab");
+  EXPECT_EQ(clipped("\xE2\x82\xAC", 2), "");
+}
+
 TEST(TextScan, CleanTextIsUtf8WithoutEscapes) {
   EXPECT_EQ(clean_text("\x1b[4mGPU0\x1b[0m"), "GPU0");
   EXPECT_EQ(clean_text("a\xFF\xC0\xAF"

@@ -103,12 +103,14 @@ struct Survey {
   std::map<PciAddress, PciDevice> pci;
   HostFacts host;
   std::vector<SourceNote> sources;
+  std::vector<std::string> cut_sources;  // "file: why it seems to be cut off"
   std::vector<Conflict> conflicts;
   std::map<std::string, std::string> origins;  // "subject\nfact" -> the source that stated it first
   std::vector<CounterRate> rates;
   std::optional<BuildSpec> build;
-  bool is_local = false;    // read from this computer, not from a recording
-  bool is_planned = false;  // described by --build alone: it need not exist
+  bool is_local = false;             // read from this computer, not from a recording
+  bool is_planned = false;           // described by --build alone: it need not exist
+  std::string program_cuda_version;  // the toolkit this program was built with; empty: none
 
   Machine machine;
 

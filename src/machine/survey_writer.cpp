@@ -39,6 +39,12 @@ PciDevice& SurveyWriter::pci_at(const PciAddress& address) {
   return device;
 }
 
+void SurveyWriter::note_cut(std::string_view why) {
+  constexpr std::size_t kMaxNotes = 8;
+  if (survey_.cut_sources.size() < kMaxNotes)
+    survey_.cut_sources.push_back(source_ + ": " + std::string(why));
+}
+
 void SurveyWriter::remember(const std::string& subject, std::string_view fact) {
   survey_.origins[subject + '\n' + std::string(fact)] = source_;
 }

@@ -24,6 +24,9 @@ class SurveyWriter {
   GpuFacts* gpu_numbered(int index);
   PciDevice& pci_at(const PciAddress& address);
 
+  // The source was read and yet seems to lack its end.
+  void note_cut(std::string_view why);
+
   // A fact that does not change while the machine runs.
   template <typename T, typename U>
   void learn(std::optional<T>& slot, const std::optional<U>& value, const std::string& subject,

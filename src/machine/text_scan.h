@@ -16,6 +16,9 @@ bool contains(std::string_view text, std::string_view part);
 bool contains_ignoring_case(std::string_view text, std::string_view part);
 std::string lower_case(std::string_view text);
 
+// At most `bytes` of the front, without half a UTF-8 sequence at the end; a view into `text`.
+std::string_view clipped(std::string_view text, std::size_t bytes);
+
 // The lines without their ends; views into `text`.
 std::vector<std::string_view> split_lines(std::string_view text);
 // The parts between runs of blanks and tabs.

@@ -5,7 +5,7 @@
 
 namespace tandem {
 
-// sources-disagree, recording-damaged, source-failed.
+// sources-disagree, recording-cut, recording-damaged, source-failed.
 void find_sources(const Survey& survey, std::vector<Finding>& findings) {
   std::map<std::string, std::vector<std::string>> by_subject;
   for (const Conflict& conflict : survey.conflicts) {
@@ -22,6 +22,10 @@ void find_sources(const Survey& survey, std::vector<Finding>& findings) {
                             : "Were the recordings made at the same time, on the same machine? The "
                               "first value was used.",
                         "certain"});
+  if (!survey.cut_sources.empty())
+    findings.push_back({"recording-cut", Severity::kInfo, "recording",
+                        "A recording seems to be cut off: what it says last may be missing",
+                        survey.cut_sources, "Record it again, whole.", "possible"});
   std::vector<std::string> damaged;
   for (const SourceNote& source : survey.sources)
     if (!source.kind.empty() && !source.note.empty() && damaged.size() < 8)

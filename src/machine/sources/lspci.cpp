@@ -179,6 +179,7 @@ Status read_lspci(std::string_view text, SurveyWriter& writer) {
   bool verbose = false;
   int contradictions = 0;  // a card that was swapped may cause one
   std::vector<PciDevice*> seen;
+  std::string_view last;
   for (std::string_view line : split_lines(text)) {
     if (line.empty()) continue;
     if (line.front() != ' ' && line.front() != '\t') {
@@ -196,11 +197,16 @@ Status read_lspci(std::string_view text, SurveyWriter& writer) {
     }
     if (device == nullptr) continue;
     const std::string_view content = trim(line);
+    last = content;
     verbose = verbose || content.starts_with("Control:") || content.starts_with("Flags:") ||
               content.starts_with("Kernel driver in use:");
     read_detail(content, section, *device, writer);
   }
   if (seen.empty()) return malformed(writer.source(), "no PCI device in this list");
+  // Each device's part ends with its driver; what was copied whole may lack the last line's end.
+  if (verbose && !text.ends_with('\n') && !last.starts_with("Kernel "))
+    writer.note_cut("it ends within " + seen.back()->address.to_string() + ", \"" +
+                    std::string(clipped(last, 40)) + "\"");
   // A detailed listing names the driver of every device that has one. The last device may have
   // lost that line where a recording is cut.
   seen.pop_back();

@@ -71,12 +71,13 @@ std::optional<std::string> first_word(std::string_view value) {
   return std::string(words[0]);
 }
 
-void read_preamble(std::string_view line, SmiReport& report) {
+void read_preamble(std::string_view line, SmiReport& report, std::int64_t& attached) {
   const std::size_t colon = line.find(" : ");
   if (colon == std::string_view::npos) return;
   const std::string name = as_name(line.substr(0, colon));
   const auto value = first_word(line.substr(colon + 3));
   if (name == "driver_version" || name == "kmd_version") report.driver_version = value;
+  if (name == "attached_gpus") attached = value ? leading_int(*value).value_or(0) : 0;
   if (name == "cuda_version" || name == "cuda_umd_version") report.cuda_version = value;
 }
 
@@ -85,6 +86,7 @@ void read_preamble(std::string_view line, SmiReport& report) {
 Status read_nvidia_smi_text(std::string_view text, SurveyWriter& writer) {
   SmiReport report;
   std::vector<Heading> headings;
+  std::int64_t attached = 0;
   bool begun = false;
   for (std::string_view line : split_lines(text)) {
     if (contains(line, "NVSMI LOG")) begun = true;
@@ -96,13 +98,16 @@ Status read_nvidia_smi_text(std::string_view text, SurveyWriter& writer) {
       report.gpus.back().bus_id = trim(line.substr(4));
       headings.clear();
     } else if (report.gpus.empty()) {
-      read_preamble(line, report);
+      read_preamble(line, report, attached);
     } else if (line.starts_with(' ')) {
       read_line(line, headings, report.gpus.back());
     } else {
       break;  // another program's output follows
     }
   }
+  if (const auto count = static_cast<std::int64_t>(report.gpus.size()); count < attached)
+    writer.note_cut("it counts " + std::to_string(attached) + " GPUs and describes " +
+                    std::to_string(count));
   return enter_smi_report(report, writer);
 }
 

@@ -2,6 +2,7 @@
 
 #include "machine/sources/nvidia_smi.h"
 #include "machine/sources/smi_fields.h"
+#include "machine/sources/xml_document.h"
 #include "machine/text_scan.h"
 
 namespace tandem {
@@ -65,11 +66,8 @@ std::optional<std::string> optional_text(const pugi::xml_node& node, const char*
 
 Status read_nvidia_smi_xml(std::string_view text, SurveyWriter& writer) {
   pugi::xml_document document;
-  const pugi::xml_parse_result parsed = document.load_buffer(text.data(), text.size());
-  if (!parsed)
-    return malformed(writer.source() + " at byte " + std::to_string(parsed.offset),
-                     "not well-formed XML: " + std::string(parsed.description()),
-                     "the whole output of nvidia-smi -q -x");
+  TANDEM_TRY_STATUS(
+      parse_xml(text, writer.source(), "the whole output of nvidia-smi -q -x", document));
   const pugi::xml_node log = document.child("nvidia_smi_log");
   SmiReport report;
   report.driver_version = optional_text(log, "driver_version");

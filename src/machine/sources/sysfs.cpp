@@ -160,6 +160,8 @@ void read_device(const fs::path& directory, const fs::path& resolved, PciAddress
   if (!device.driver) device.driver = link_name(directory / "driver").value_or("");
   if (const auto group = link_name(directory / "iommu_group"))
     writer.read(device.iommu_group, leading_int(*group));
+  if (const std::string type(trim(read_text(directory / "iommu_group/type"))); !type.empty())
+    device.iommu_type = type.substr(0, 40);
   writer.read(device.vram_bytes, leading_int(read_text(directory / "mem_info_vram_total")));
   writer.read(device.aer.correctable, aer_total(directory / "aer_dev_correctable"));
   writer.read(device.aer.nonfatal, aer_total(directory / "aer_dev_nonfatal"));

@@ -1,8 +1,8 @@
 #include "machine/sources/topology_xml.h"
 
 #include <cmath>
-#include <pugixml.hpp>
 
+#include "machine/sources/xml_document.h"
 #include "machine/text_scan.h"
 
 namespace tandem {
@@ -11,13 +11,6 @@ namespace {
 constexpr int kMaxDepth = 128;
 constexpr std::size_t kMaxDevices = 8192;
 constexpr std::int64_t kMaxNodes = 4096;
-
-Status parse(std::string_view text, const std::string& source, pugi::xml_document& document) {
-  const pugi::xml_parse_result parsed = document.load_buffer(text.data(), text.size());
-  if (parsed) return {};
-  return malformed(source + " at byte " + std::to_string(parsed.offset),
-                   "not well-formed XML: " + std::string(parsed.description()));
-}
 
 std::string_view info(const pugi::xml_node& object, std::string_view name) {
   for (const pugi::xml_node& item : object.children("info"))
@@ -178,7 +171,8 @@ Status walk_nccl(const pugi::xml_node& node, std::optional<PciAddress> bridge,
 
 Status read_lstopo_xml(std::string_view text, SurveyWriter& writer) {
   pugi::xml_document document;
-  TANDEM_TRY_STATUS(parse(text, writer.source(), document));
+  TANDEM_TRY_STATUS(
+      parse_xml(text, writer.source(), "the whole output of lstopo --of xml", document));
   const pugi::xml_node root = document.child("topology").child("object");
   if (!root) return malformed(writer.source(), "no topology in this XML");
   const std::string board(info(root, "DMIBoardName"));
@@ -196,7 +190,7 @@ Status read_lstopo_xml(std::string_view text, SurveyWriter& writer) {
 
 Status read_nccl_xml(std::string_view text, SurveyWriter& writer) {
   pugi::xml_document document;
-  TANDEM_TRY_STATUS(parse(text, writer.source(), document));
+  TANDEM_TRY_STATUS(parse_xml(text, writer.source(), "NCCL's whole topology XML", document));
   const pugi::xml_node system = document.child("system");
   if (!system) return malformed(writer.source(), "no system in this XML");
   Host& host = writer.survey().host.host;
