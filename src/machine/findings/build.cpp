@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "machine/cpu_catalogue.h"
 #include "machine/findings/findings.h"
@@ -213,7 +212,7 @@ void find_memory(const Survey& survey, std::vector<std::string>& lacks) {
 void find_supply(const Survey& survey, std::vector<std::string>& lacks) {
   const auto budget = power_budget(survey);
   if (!budget) return;
-  const double wanted = std::ceil(budget->sustained_w() / 0.8 / 50) * 50;
+  const double wanted = needed_supply_w(*budget);
   if (budget->supply_w < wanted)
     lacks.push_back("a supply of " + number_text(wanted) + " W (" +
                     (budget->supply_w > 0 ? "there are " + number_text(budget->supply_w) + " W"

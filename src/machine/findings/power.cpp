@@ -7,10 +7,6 @@
 namespace tandem {
 namespace {
 
-constexpr double kSustainedShare = 0.8;
-constexpr double kEfficiency = 0.9;       // of a good supply at half load (80 PLUS Gold)
-constexpr double kContinuousShare = 0.8;  // of a circuit, for hours (NEC 210.20; DIN VDE practice)
-
 std::string watts(double value) {
   return number_text(std::round(value)) + " W";
 }
@@ -21,16 +17,21 @@ std::string sum_text(const PowerBudget& budget) {
          watts(budget.supply_w);
 }
 
-std::string limit_advice(const PowerBudget& budget) {
+// "Limit each card to 300 W ...", with what that costs; empty where no limit would do.
+std::string limit_text(const PowerBudget& budget) {
   const auto limit = suggested_limit_w(budget);
-  const double wanted = std::ceil(budget.sustained_w() / kSustainedShare / 50) * 50;
-  const std::string bigger = "a supply of " + watts(wanted) + " or more (ATX 3), or two";
-  if (!limit) return "Get " + bigger + ".";
-  const double full = budget.cards_total_w() / static_cast<double>(budget.cards_w.size());
+  if (!limit) return {};
+  const double full = *std::max_element(budget.cards_w.begin(), budget.cards_w.end());
   const double loss = (1 - speed_at_limit(*limit, full)) * 100;
   return "Limit each card to " + watts(*limit) + " (nvidia-smi -pl " + number_text(*limit) +
-         "): prompts about " + number_text(std::round(loss)) + " % slower, decoding less. Or get " +
-         bigger + ".";
+         "): prompts about " + number_text(std::round(loss)) +
+         " % slower, decoding by less, since memory bounds it.";
+}
+
+std::string supply_advice(const PowerBudget& budget) {
+  const std::string limit = limit_text(budget);
+  return limit + (limit.empty() ? "Get" : " Or get") + " a supply of " +
+         watts(needed_supply_w(budget)) + " or more to ATX 3, or two.";
 }
 
 // psu-sustained: what all draw for hours against 80 % of the supply.
@@ -43,15 +44,14 @@ void find_sustained(const PowerBudget& budget, std::vector<Finding>& findings) {
                       "The machine can draw " + number_text(std::round(share * 100)) +
                           " % of its supply for hours; 80 % is the usual limit",
                       {sum_text(budget)},
-                      limit_advice(budget),
+                      supply_advice(budget),
                       "likely"});
 }
 
 // psu-excursion: short peaks of all cards together against what the supply must bear.
-void find_excursions(const PowerBudget& budget, const BuildPsu& psu,
-                     std::vector<Finding>& findings) {
+void find_excursions(const PowerBudget& budget, std::vector<Finding>& findings) {
   const auto cards = card_windows();
-  const auto supply = supply_windows(psu.standard);
+  const auto supply = supply_windows(budget.standard);
   std::vector<std::string> evidence;
   for (std::size_t i = 0; i < cards.size(); ++i) {
     const double peak = budget.peak_w(cards[i].factor);
@@ -61,31 +61,31 @@ void find_excursions(const PowerBudget& budget, const BuildPsu& psu,
                          ", the supply must bear " + watts(bearable));
   }
   if (evidence.empty()) return;
-  findings.push_back(
-      {"psu-excursion", Severity::kWarning, "power supply",
-       "Short peaks of all cards together may trip the supply", evidence,
-       psu.standard.find("ATX 3") == std::string::npos
-           ? "Supplies to ATX 3.0 or 3.1 bear peaks of twice their rating. " + limit_advice(budget)
-           : limit_advice(budget),
-       "possible"});
+  if (budget.standard.empty())
+    evidence.emplace_back("no standard of the supply is named: taken for one before ATX 3");
+  findings.push_back({"psu-excursion", Severity::kWarning, "power supply",
+                      "Short peaks of all cards together may trip the supply", evidence,
+                      supply_advice(budget), "possible"});
 }
 
+// circuit: what all draw for hours, seen from the wall.
 void find_circuit(const PowerBudget& budget, const BuildCircuit& circuit,
                   std::vector<Finding>& findings) {
-  if (!circuit.volts || !circuit.amperes) return;
-  const double wall = budget.sustained_w() / kEfficiency;
-  const double bearable = *circuit.volts * *circuit.amperes * kContinuousShare;
+  if (budget.circuit_w <= 0) return;
+  const double wall = budget.wall_w();
+  const double bearable = budget.circuit_w * kContinuousShare;
   if (wall <= bearable) return;
-  findings.push_back(
-      {"circuit",
-       wall > *circuit.volts * *circuit.amperes ? Severity::kError : Severity::kWarning,
-       "wall circuit",
-       "The machine draws more from the wall than the circuit gives for hours",
-       {watts(budget.sustained_w()) + " behind the supply are " + watts(wall) + " from the wall; " +
-        number_text(*circuit.volts) + " V x " + number_text(*circuit.amperes) +
-        " A x 80 % = " + watts(bearable)},
-       "Use a stronger or a second circuit with a second supply, or lower the cards' power limits.",
-       "likely"});
+  const std::string limit = limit_text(budget);
+  findings.push_back({"circuit",
+                      wall > budget.circuit_w ? Severity::kError : Severity::kWarning,
+                      "wall circuit",
+                      "The machine draws more from the wall than the circuit gives for hours",
+                      {watts(budget.sustained_w()) + " behind the supply are " + watts(wall) +
+                       " from the wall; " + number_text(*circuit.volts) + " V x " +
+                       number_text(*circuit.amperes) + " A x 80 % = " + watts(bearable)},
+                      limit + (limit.empty() ? "Use" : " Or use") +
+                          " a stronger circuit, or a second one with a second supply.",
+                      "likely"});
 }
 
 // power-source: what feeds the card, as the driver says.
@@ -145,7 +145,7 @@ void find_power(const Survey& survey, std::vector<Finding>& findings) {
   if (!budget || !survey.build) return;
   if (budget->supply_w > 0) {
     find_sustained(*budget, findings);
-    find_excursions(*budget, survey.build->psu, findings);
+    find_excursions(*budget, findings);
   }
   find_circuit(*budget, survey.build->circuit, findings);
 }
