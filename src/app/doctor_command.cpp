@@ -41,6 +41,7 @@ void add_doctor_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_flag("--json", options->json, "One JSON document");
   command->callback([options, &outcome] {
     options->colour = !options->json && wants_colour();
+    options->cuda_toolkit = TANDEM_CUDA_TOOLKIT;
     finish_command(outcome, [&]() -> Status {
       TANDEM_TRY(outcome.exit_code, run_doctor(*options, std::cout));
       std::cout.flush();

@@ -103,6 +103,7 @@ Result<int> run_doctor(const DoctorOptions& options, std::ostream& out) {
     build->psu.watts = *options.psu_watts;
   }
   survey.build = build;
+  if (survey.is_local) survey.program_cuda_version = options.cuda_toolkit;
   TANDEM_TRY_STATUS(keep_gpus(options.gpus, survey));
   if (options.redact) redact(survey);
   const std::vector<Finding> findings = judge(survey);

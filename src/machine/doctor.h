@@ -15,6 +15,7 @@ struct DoctorOptions {
   std::optional<double> psu_watts;   // the supply's rating, where --build does not say it
   std::optional<std::string> svg;    // where to write the drawing
   std::vector<int> gpus;             // judge only these; empty: all
+  std::string cuda_toolkit;          // that the program's GPU code was built with; empty: none
   bool load = false;                 // put a short copy load on every link first
   bool json = false;
   bool redact = false;

@@ -158,6 +158,12 @@ const std::vector<Planted> kPlanted{
        without_nvlink(s);
        s.host.iommu_translates = true;
      }},
+    {"IommuGroups", "iommu", Severity::kWarning,
+     [](Survey& s) {
+       without_nvlink(s);
+       second_card(s).iommu_group = 15;
+       second_card(s).iommu_type = "DMA-FQ";
+     }},
     {"SmallBar", "rebar-off", Severity::kInfo,
      [](Survey& s) {
        rename_gpus(s, "NVIDIA GeForce RTX 3090", 24);
@@ -218,6 +224,12 @@ const std::vector<Planted> kPlanted{
      [](Survey& s) { second(s).thermals.headroom_c = 2; }},
     {"HotWhileIdle", "temperature", Severity::kWarning,
      [](Survey& s) { second(s).thermals.temperature_c = 82; }},
+    {"SlowedByHeatBefore", "slowdown-history", Severity::kInfo,
+     [](Survey& s) { second(s).slowdown_us["hw_thermal_slowdown"] = 42'000'000; }},
+    {"SlowedByTheDriverBefore", "slowdown-history", Severity::kInfo,
+     [](Survey& s) { second(s).slowdown_us["sw_thermal_slowdown"] = 90'000'000; }},
+    {"BrakedBySupplyBefore", "slowdown-history", Severity::kInfo,
+     [](Survey& s) { second(s).slowdown_us["hw_power_brake_slowdown"] = 2'000'000; }},
     {"FanStopped", "fan-stopped", Severity::kWarning,
      [](Survey& s) {
        second(s).thermals.temperature_c = 78;
@@ -251,6 +263,8 @@ const std::vector<Planted> kPlanted{
      [](Survey& s) { s.host.log_faults = {"[ERROR] NVSwitch"}; }},
     {"MixedCards", "mixed-gpus", Severity::kInfo,
      [](Survey& s) { second(s).name = "NVIDIA RTX A4000"; }},
+    {"MixedMemory", "mixed-gpus", Severity::kInfo,
+     [](Survey& s) { second(s).memory_bytes = std::int64_t{24} << 30; }},
     {"Display", "display-attached", Severity::kInfo,
      [](Survey& s) { second(s).display_active = true; }},
     {"Mig", "mig-enabled", Severity::kInfo, [](Survey& s) { second(s).mig = true; }},
@@ -267,6 +281,8 @@ const std::vector<Planted> kPlanted{
     {"VirtualMachine", "virtual-machine", Severity::kInfo,
      [](Survey& s) { s.host.virtualisation = "KVM"; }},
     {"OldDriver", "driver-old", Severity::kInfo, [](Survey& s) { s.host.cuda_version = "11.4"; }},
+    {"DriverOlderThanTheProgram", "driver-too-old", Severity::kError,
+     [](Survey& s) { s.program_cuda_version = "13.1"; }},
     {"SourcesDisagree", "sources-disagree", Severity::kWarning,
      [](Survey& s) {
        s.conflicts = {{"cuda:0", "memory", "a: 1", "b: 2"}};
@@ -277,6 +293,8 @@ const std::vector<Planted> kPlanted{
      [](Survey& s) {
        s.sources = {{"x.xml", "nvidia-smi -q -x", "not well-formed"}};
      }},
+    {"CutRecording", "recording-cut", Severity::kInfo,
+     [](Survey& s) { s.cut_sources = {"lspci.txt: it ends within 0000:01:00.0"}; }},
     {"SourceOfThisComputerFailed", "source-failed", Severity::kWarning,
      [](Survey& s) {
        s.is_local = true;
@@ -320,12 +338,57 @@ TEST(Doctor, AnIdleLinkIsNoFault) {
   EXPECT_THAT(ids(judged(survey)), ::testing::ElementsAre("healthy"));
 }
 
+TEST(Doctor, TheKernelsIommuGroupsOutweighItsCommandLine) {
+  Survey survey = healthy_survey();
+  without_nvlink(survey);
+  survey.host.iommu_translates = true;
+  EXPECT_NE(find(judged(survey), "iommu"), nullptr);
+  for (auto& [address, device] : survey.pci) device.iommu_type = "identity";
+  EXPECT_EQ(find(judged(survey), "iommu"), nullptr);
+}
+
+TEST(Doctor, NeitherAcsNorIommuMatterToCardsThatNeverCopyDirectly) {
+  Survey survey = healthy_survey();
+  rename_gpus(survey, "NVIDIA GeForce RTX 4090", 24);
+  survey.host.iommu_translates = true;
+  second_port(survey).acs_redirect = true;
+  EXPECT_EQ(find(judged(survey), "iommu"), nullptr);
+  EXPECT_EQ(find(judged(survey), "acs-redirect"), nullptr);
+  // They do where they may be the reason why the driver refuses.
+  rename_gpus(survey, "NVIDIA RTX A6000", 48);
+  survey.pair(0, 1).peer["read"] = "CNS";
+  EXPECT_NE(find(judged(survey), "iommu"), nullptr);
+  EXPECT_NE(find(judged(survey), "acs-redirect"), nullptr);
+}
+
+TEST(Doctor, ADriverOfTheProgramsMajorVersionWillDo) {
+  Survey survey = healthy_survey();
+  survey.program_cuda_version = "12.9";
+  EXPECT_THAT(ids(judged(survey)), ::testing::ElementsAre("healthy"));
+}
+
+TEST(Doctor, CardsWithoutADriverTakeNoNumberOfCudas) {
+  Survey survey = healthy_survey();
+  without_nvlink(survey);
+  survey.gpus.clear();  // as lspci alone tells
+  survey.pci[PciAddress{0, 0x41, 0, 0}].driver = "vfio-pci";
+  ASSERT_TRUE(assemble_machine(survey).ok());
+  ASSERT_EQ(survey.gpus.size(), 2U);
+  EXPECT_EQ(survey.gpus[0].address, second_card(survey).address);
+  EXPECT_EQ(survey.gpus[1].has_driver, false);
+  const auto findings = judge(survey);
+  EXPECT_EQ(find(findings, "gpu-without-driver")->subject.substr(0, 6), "cuda:1");
+}
+
 TEST(Doctor, AnOldCounterIsNoFault) {
   Survey survey = healthy_survey();
   survey.gpus[1].replays = 174;
   second_port(survey).aer.correctable = 9000;
   survey.rates = {{second_port(survey).address, "", "correctable", 9000, 9000, 1}};
   survey.gpus[1].health.uncorrectable_ever = 1;
+  survey.gpus[1].slowdown_us["sw_power_cap"] = 770'000'000;
+  survey.gpus[1].slowdown_us["hw_thermal_slowdown"] = 20'000;
+  survey.gpus[1].slowdown_us["sw_thermal_slowdown"] = 7'000'000;
   EXPECT_THAT(ids(judged(survey)), ::testing::ElementsAre("healthy"));
 }
 

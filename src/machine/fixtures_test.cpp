@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -97,7 +98,7 @@ const std::vector<Expected> kExpected{
     {"nvidia-smi-xml/k8s-test-infra-hw__qx-t4.xml", 1, 0, "pcie-width:i virtual-machine:i"},
     {"nvidia-smi-xml/k8s-test-infra-mock__qx-a100-healthy.xml", 2, 1, ""},
     {"nvidia-smi-xml/k8s-test-infra-mock__qx-gb200-ecc-injected.xml", 2, 1,
-     "ecc-errors:e memory-repair-failed:e"},
+     "memory-repair-failed:e ecc-errors:e"},
     {"nvidia-smi-xml/k8s-test-infra-mock__qx-gb200-fabric-degraded.xml", 2, 1, "nvlink-fabric:e"},
     {"nvidia-smi-xml/k8s-test-infra-mock__qx-gb200-healthy.xml", 2, 1, ""},
     {"nvidia-smi-xml/k8s-test-infra-mock__qx-gb200-throttle-counters.xml", 2, 1, ""},
@@ -267,7 +268,7 @@ TEST(Fixtures, TheListIsComplete) {
   for (const Expected& expected : kExpected) listed.insert(expected.file);
   for (const auto& entry : fs::recursive_directory_iterator(kFixtures)) {
     const std::string file = entry.path().lexically_relative(kFixtures).string();
-    const bool archive = file.find("sysfs-tree/") == 0;
+    const bool archive = file.find("sysfs-tree/") == 0;  // each has a test of its own
     EXPECT_TRUE(archive || !entry.is_regular_file() || listed.count(file) == 1) << file;
   }
 }
@@ -324,6 +325,43 @@ TEST_F(SysfsTree, GpuMemoryIsNoNumaNodeOfTheHost) {
   const Survey survey = unpack("hwloc__nvidiagpunumanodes.tar.bz2");
   EXPECT_EQ(survey.gpus.size(), 6U);
   EXPECT_EQ(survey.host.host.numa_nodes.size(), 2U);
+  EXPECT_EQ(gpu_links(survey), 15);
+  EXPECT_EQ(summary(judge(survey)), "");
+}
+
+// A tree packed as text (ttar): "Path: a/b" with "Lines: 2" of content or "SymlinkTo: c", and
+// "Directory: a".
+void unpack_text_archive(const fs::path& archive, const fs::path& folder) {
+  std::ifstream in(archive);
+  std::string line;
+  fs::path file;
+  while (std::getline(in, line)) {
+    const std::size_t colon = line.find(": ");
+    const std::string key = line.substr(0, colon);
+    const std::string value = colon == std::string::npos ? "" : line.substr(colon + 2);
+    if (key == "Directory") fs::create_directories(folder / value);
+    if (key == "Path") {
+      file = folder / value;
+      fs::create_directories(file.parent_path());
+    }
+    if (key == "SymlinkTo") fs::create_symlink(value, file);
+    if (key != "Lines") continue;
+    std::ofstream out(file);
+    for (int i = std::stoi(value); i > 0 && std::getline(in, line); --i) out << line << "\n";
+  }
+}
+
+TEST_F(SysfsTree, ATreePackedAsText) {
+  const fs::path archive = kFixtures / "sysfs-tree/node_exporter__sys.ttar";
+  const auto packed = read_recording_folder(archive);
+  ASSERT_FALSE(packed.ok());
+  EXPECT_THAT(packed.error().to_string(), ::testing::HasSubstr("unpack it first"));
+  unpack_text_archive(archive, folder_);
+  const auto survey = read_recording_folder(folder_);
+  ASSERT_TRUE(survey.ok()) << survey.error().to_string();
+  EXPECT_EQ(survey->pci.size(), 3U);
+  EXPECT_EQ(survey->gpus.size(), 0U);
+  EXPECT_EQ(summary(judge(*survey)), "no-gpu:i");
 }
 
 TEST(Fixtures, ManySourcesOfOneMachineAgree) {

@@ -9,6 +9,15 @@ namespace {
 void find_memory_errors(const Survey& survey, int index, std::vector<Finding>& findings) {
   const GpuHealth& health = gpu_at(survey, index).health;
   const std::string label = survey.gpu_label(index);
+  // The gravest first: its advice is what the report ends with.
+  if (health.repair_failed == true)
+    findings.push_back({"memory-repair-failed",
+                        Severity::kError,
+                        label,
+                        "The card could not replace a damaged row of memory",
+                        {"remapping failure: yes"},
+                        "Replace the card: this is the maker's own criterion for a return.",
+                        "certain"});
   if (health.uncorrectable_since_boot.value_or(0) > 0)
     findings.push_back(
         {"ecc-errors",
@@ -20,14 +29,6 @@ void find_memory_errors(const Survey& survey, int index, std::vector<Finding>& f
          "Results computed since then may be wrong. Reset the card (nvidia-smi -r) so that rows "
          "are remapped; if errors return, replace it.",
          "certain"});
-  if (health.repair_failed == true)
-    findings.push_back({"memory-repair-failed",
-                        Severity::kError,
-                        label,
-                        "The card could not replace a damaged row of memory",
-                        {"remapping failure: yes"},
-                        "Replace the card: this is the maker's own criterion for a return.",
-                        "certain"});
   if (health.repair_pending == true)
     findings.push_back({"memory-repair-pending",
                         Severity::kWarning,

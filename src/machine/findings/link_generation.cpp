@@ -36,14 +36,16 @@ void find_platform_limit(const Survey& survey, int index, std::vector<Finding>& 
   if (!gpu.card_generation || !gpu.slot_generation || *gpu.slot_generation >= *gpu.card_generation)
     return;
   const bool virtual_slot = is_virtual(survey);
+  const int lanes = gpu.link.width.value_or(gpu.link.max_width.value_or(16));
   const bool very_old = *gpu.slot_generation <= 2 && *gpu.card_generation >= 4 && !virtual_slot;
   findings.push_back({"pcie-generation",
                       very_old ? Severity::kWarning : Severity::kInfo,
                       survey.gpu_label(index),
                       "The slot does gen" + std::to_string(*gpu.slot_generation) +
                           ", the card could do gen" + std::to_string(*gpu.card_generation),
-                      {"link at most " + link_text(gpu.slot_generation, gpu.link.max_width) +
-                       " instead of " + link_text(gpu.card_generation, gpu.link.max_width)},
+                      {gbps_text(pcie_gbps(*gpu.slot_generation, lanes)) + " instead of " +
+                       gbps_text(pcie_gbps(*gpu.card_generation, lanes)) + " each way at x" +
+                       std::to_string(lanes)},
                       "Nothing to repair: the platform sets this limit. Copies between cards and "
                       "loading take longer in proportion; computing does not.",
                       virtual_slot ? "possible" : "certain"});

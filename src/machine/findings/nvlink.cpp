@@ -98,8 +98,12 @@ void find_fabric(const Survey& survey, std::vector<Finding>& findings) {
     findings.push_back(
         {"nvlink-fabric", Severity::kError, survey.gpu_label(i),
          ready ? "The NVLink fabric reports a fault" : "The NVLink fabric is not ready", evidence,
-         "Start nvidia-fabricmanager in the driver's exact version and look at its log; CUDA fails "
-         "with error 802 until the fabric is ready.",
+         ready
+             ? "Look at the fabric manager's log and at nvidia-smi nvlink -e for the link or "
+               "switch "
+               "that fails; move work off this card until then: its reductions are slow or fail."
+             : "Start nvidia-fabricmanager in the driver's exact version and look at its log; CUDA "
+               "fails with error 802 until the fabric is ready.",
          "certain"});
   }
 }

@@ -172,12 +172,21 @@ void find_driver_parameters(const Survey& survey, std::vector<Finding>& findings
        "certain"});
 }
 
+// Is there a pair whose copies ACS or the IOMMU could lead astray? Not where NVLink carries them,
+// nor where the driver grants none and would not do so without ACS and IOMMU either.
+bool copies_over_pcie(const Survey& survey) {
+  if (has_nvlink_pairs(survey)) return false;
+  for (int a = 0; a < num_gpus(survey); ++a)
+    for (int b = a + 1; b < num_gpus(survey); ++b)
+      if (peer_access_between(survey, a, b) != false ||
+          (could_have_access(gpu_at(survey, a)) && could_have_access(gpu_at(survey, b))))
+        return true;
+  return false;
+}
+
 // acs-redirect: a bridge sends requests between cards up to the root port and back.
 void find_acs(const Survey& survey, std::vector<Finding>& findings) {
-  if (num_gpus(survey) < 2 || has_nvlink_pairs(survey)) return;
-  if (static_cast<int>(pairs_without_access(survey).size()) ==
-      num_gpus(survey) * (num_gpus(survey) - 1) / 2)
-    return;
+  if (!copies_over_pcie(survey)) return;
   std::set<std::string> ports;
   for (int i = 0; i < num_gpus(survey); ++i) {
     if (!gpu_at(survey, i).address) continue;
@@ -198,15 +207,26 @@ void find_acs(const Survey& survey, std::vector<Finding>& findings) {
                       "certain"});
 }
 
+// iommu: what the kernel says of the cards' groups counts; the command line where it does not say.
 void find_iommu(const Survey& survey, std::vector<Finding>& findings) {
-  if (num_gpus(survey) < 2 || survey.host.iommu_translates != true || is_virtual(survey) ||
-      has_nvlink_pairs(survey))
-    return;
-  findings.push_back({"iommu",
-                      Severity::kWarning,
-                      "host",
-                      "The IOMMU translates every copy between devices",
-                      {"kernel command line: " + survey.host.kernel_command_line.value_or("")},
+  if (is_virtual(survey) || !copies_over_pcie(survey)) return;
+  std::vector<std::string> evidence;
+  bool group_known = false;
+  for (int i = 0; i < num_gpus(survey); ++i) {
+    const auto& address = gpu_at(survey, i).address;
+    const PciDevice* device = address ? survey.find_pci(*address) : nullptr;
+    if (device == nullptr || !device->iommu_type) continue;
+    group_known = true;
+    if (device->iommu_type->starts_with("DMA"))
+      evidence.push_back(survey.gpu_label(i) + ": IOMMU group " +
+                         std::to_string(device->iommu_group.value_or(-1)) + " of type " +
+                         *device->iommu_type);
+  }
+  if (!group_known && survey.host.iommu_translates == true)
+    evidence.push_back("kernel command line: " + survey.host.kernel_command_line.value_or(""));
+  if (evidence.empty()) return;
+  findings.push_back({"iommu", Severity::kWarning, "host",
+                      "The IOMMU translates every copy between devices", evidence,
                       "Add iommu=pt to the kernel's command line: devices then copy directly. "
                       "Wrong data in peer copies has been seen with translation on.",
                       "likely"});

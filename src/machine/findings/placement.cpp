@@ -30,6 +30,7 @@ void find_chipset(const Survey& survey, std::vector<Finding>& findings) {
 // The first bridge, seen from the cards, that leads to more than one of them.
 void find_shared_uplinks(const Survey& survey, std::vector<Finding>& findings) {
   std::map<PciAddress, std::vector<int>> below;
+  bool redirected = false;  // a switch sends copies between its ports up to the root
   for (int i = 0; i < num_gpus(survey); ++i) {
     if (!gpu_at(survey, i).address) continue;
     const auto chain = survey.chain(*gpu_at(survey, i).address);
@@ -37,6 +38,7 @@ void find_shared_uplinks(const Survey& survey, std::vector<Finding>& findings) {
     bool inside_card = true;
     for (const PciDevice* device : chain) {
       if (!inside_card && device->is_bridge()) below[device->address].push_back(i);
+      redirected = redirected || (device->parent && device->acs_redirect == true);
       if (device == entry) inside_card = false;
     }
   }
@@ -67,9 +69,11 @@ void find_shared_uplinks(const Survey& survey, std::vector<Finding>& findings) {
   findings.push_back(
       {"shared-uplink", hurts ? Severity::kWarning : Severity::kInfo, "machine",
        "Several cards share one link to the CPU through a PCIe switch", evidence,
-       "Copies between these cards stay below the switch and are fast; loading all of them from "
-       "the "
-       "host at once shares the link. Put ranks that talk most to each other on such a group.",
+       std::string(redirected ? "ACS sends copies between these cards up to the CPU (see "
+                                "acs-redirect); without it they stay"
+                              : "Copies between these cards stay") +
+           " below the switch and are fast. Loading all of them from the host at once shares the "
+           "link. Put ranks that talk most to each other on such a group.",
        "certain"});
 }
 

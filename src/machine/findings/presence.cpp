@@ -39,7 +39,7 @@ void find_presence(const Survey& survey, std::vector<Finding>& findings) {
         {"no-gpu",
          Severity::kInfo,
          "machine",
-         looked ? "No GPU here: Tandem will compute on the CPU" : "These recordings show no GPU",
+         looked ? "No GPU here: Tandem will compute on the CPU" : "These recordings list no GPU",
          {survey.pci.empty() ? "no source lists PCI devices"
                              : std::to_string(survey.pci.size()) +
                                    " PCI devices, none of them a GPU for computing"},

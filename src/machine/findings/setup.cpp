@@ -15,18 +15,35 @@ void add(std::vector<Finding>& findings, const char* id, Severity severity, std:
       {id, severity, std::move(subject), std::move(title), std::move(evidence), advice, "certain"});
 }
 
+// Cards of one name are sold, or modified, with different memories; a few MiB are the firmware's.
+bool memories_differ(const Survey& survey) {
+  std::int64_t least = 0;
+  std::int64_t most = 0;
+  for (const GpuFacts& gpu : survey.gpus) {
+    if (!gpu.memory_bytes) continue;
+    least = least == 0 ? *gpu.memory_bytes : std::min(least, *gpu.memory_bytes);
+    most = std::max(most, *gpu.memory_bytes);
+  }
+  return static_cast<double>(least) < 0.95 * static_cast<double>(most);
+}
+
 void find_mixed(const Survey& survey, std::vector<Finding>& findings) {
   std::set<std::string> names;
   std::vector<std::string> evidence;
   for (int i = 0; i < num_gpus(survey); ++i) {
     const GpuFacts& gpu = gpu_at(survey, i);
     names.insert(gpu.name.value_or("?"));
+    const MachineDevice* device = survey.machine.find_device(survey.gpu_id(i));
+    const bool speed_known = device != nullptr && device->bandwidth_gbps.has_value();
     evidence.push_back(survey.gpu_label(i) +
                        (gpu.memory_bytes ? ", " + format_bytes(*gpu.memory_bytes) : "") +
+                       (speed_known ? " at " + gbps_text(*device->bandwidth_gbps) : "") +
                        (gpu.architecture ? ", " + *gpu.architecture : ""));
   }
-  if (names.size() < 2 || names.count("?") != 0) return;
-  add(findings, "mixed-gpus", Severity::kInfo, "machine", "The GPUs are of different models",
+  const bool models = names.size() > 1 && names.count("?") == 0;
+  if (!models && !memories_differ(survey)) return;
+  add(findings, "mixed-gpus", Severity::kInfo, "machine",
+      models ? "The GPUs are of different models" : "The GPUs have different amounts of memory",
       evidence,
       "Tandem gives each a share by its speed and memory. An even split, as other programs make "
       "it, would wait for the slowest card.");
@@ -83,7 +100,8 @@ void find_memory_in_use(const Survey& survey, std::vector<Finding>& findings) {
     add(findings, "memory-in-use", share > 0.1 ? Severity::kWarning : Severity::kInfo,
         survey.gpu_label(i),
         "Other programs hold " + number_text(share * 100) + " % of this card's memory",
-        std::move(evidence), "End them before a large model is loaded, or plan with less memory.");
+        std::move(evidence),
+        "End those programs before a large model is loaded, or plan with less memory.");
   }
 }
 
@@ -137,7 +155,20 @@ void find_environment(const Survey& survey, std::vector<Finding>& findings) {
         "Findings about the board's wiring are left out or marked as possible. Judge the host "
         "itself for certainty.");
   }
-  if (const auto& cuda = survey.host.cuda_version; cuda && leading_number(*cuda).value_or(99) < 12)
+  const auto& cuda = survey.host.cuda_version;
+  const auto newest = cuda ? leading_int(*cuda) : std::nullopt;
+  if (!newest) return;
+  // Within one major version any driver of that version will do (CUDA's minor version
+  // compatibility).
+  const auto built = leading_int(survey.program_cuda_version);
+  if (built && *newest < *built)
+    add(findings, "driver-too-old", Severity::kError, "host",
+        "This program was built with CUDA " + survey.program_cuda_version +
+            ", the NVIDIA driver supports " + *cuda + " at most",
+        {"driver " + survey.host.driver_version.value_or("?")},
+        "Update the driver (580 or later for CUDA 13, 525 for CUDA 12), or build Tandem with an "
+        "older toolkit: its GPU code does not start with this driver.");
+  else if (*newest < 12)
     add(findings, "driver-old", Severity::kInfo, "host",
         "The NVIDIA driver supports CUDA " + *cuda + " at most",
         {"driver " + survey.host.driver_version.value_or("?")},
@@ -147,7 +178,7 @@ void find_environment(const Survey& survey, std::vector<Finding>& findings) {
 }  // namespace
 
 // mixed-gpus, display-attached, mig-enabled, persistence-off, memory-in-use, host-memory,
-// memory-channels, virtual-machine, driver-old.
+// memory-channels, virtual-machine, driver-old, driver-too-old.
 void find_setup(const Survey& survey, std::vector<Finding>& findings) {
   find_mixed(survey, findings);
   find_display(survey, findings);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "machine/findings/findings.h"
 
@@ -75,12 +76,51 @@ void find_fan(const Survey& survey, int index, std::vector<Finding>& findings) {
                       "likely"});
 }
 
+// Seconds since the driver was loaded that are worth telling. The driver's own limiter counts some
+// on every card that is worked hard; what the hardware has to step in for is never normal.
+struct CountedSlowdown {
+  const char* name;
+  const char* words;
+  bool by_heat;
+  double from_s;
+};
+constexpr std::array<CountedSlowdown, 3> kCounted{{
+    {"hw_thermal_slowdown", "hard slowdown by heat", true, 1},
+    {"sw_thermal_slowdown", "slowdown by heat", true, 60},
+    {"hw_power_brake_slowdown", "power brake of the supply", false, 1},
+}};
+
+// slowdown-history: what the driver counted since it was loaded. It says that cooling or supply was
+// too weak under some load, which a card that is idle now does not show.
+void find_history(const Survey& survey, int index, std::vector<Finding>& findings) {
+  const GpuFacts& gpu = gpu_at(survey, index);
+  std::vector<std::string> evidence;
+  bool heat = false;
+  for (const CountedSlowdown& kind : kCounted) {
+    const auto counted = gpu.slowdown_us.find(kind.name);
+    if (counted == gpu.slowdown_us.end()) continue;
+    const double seconds = static_cast<double>(counted->second) / 1e6;
+    if (seconds < kind.from_s) continue;
+    heat = heat || kind.by_heat;
+    evidence.push_back(std::string(kind.words) + ": " + number_text(seconds) +
+                       " s since the driver was loaded");
+  }
+  if (evidence.empty()) return;
+  findings.push_back({"slowdown-history", Severity::kInfo, survey.gpu_label(index),
+                      "The card has been slowed down before", evidence,
+                      heat ? "Look at temperatures and fans under load (nvidia-smi dmon); then as "
+                             "for a card that is too hot now."
+                           : "Look at the supply and at the card's cables under load.",
+                      "certain"});
+}
+
 }  // namespace
 
 void find_thermals(const Survey& survey, std::vector<Finding>& findings) {
   for (int i = 0; i < num_gpus(survey); ++i) {
     if (!find_slowdown(survey, i, findings)) find_heat(survey, i, findings);
     find_fan(survey, i, findings);
+    find_history(survey, i, findings);
   }
 }
 
