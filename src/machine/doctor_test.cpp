@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -109,6 +110,11 @@ TEST(SyntheticMachine, AcsAndIommuBetweenWorkstationCards) {
       outcome.findings(),
       UnorderedElementsAre("acs-redirect:warning", "iommu:warning", "shared-uplink:info",
                            "nvlink-bridge:info", "pcie-generation:info", "pcie-generation:info"));
+  const Json document = outcome.json();
+  const auto shared = std::find_if(document["findings"].begin(), document["findings"].end(),
+                                   [](const Json& f) { return f["id"] == "shared-uplink"; });
+  ASSERT_NE(shared, document["findings"].end());
+  EXPECT_THAT((*shared)["advice"].get<std::string>(), HasSubstr("ACS sends copies"));
 }
 
 TEST(SyntheticMachine, LspciAlone) {
@@ -259,6 +265,7 @@ TEST(Report, RedactLeavesOutWhoseMachineItIs) {
   EXPECT_THAT(text, Not(HasSubstr("root=UUID")));
   EXPECT_THAT(text, Not(HasSubstr("q.xml")));
   EXPECT_THAT(text, HasSubstr("acs-redirect"));
+  EXPECT_THAT(text, HasSubstr("kernel command line: intel_iommu=on (the rest left out)"));
 }
 
 TEST(Report, SvgIsAPageOfItsOwn) {

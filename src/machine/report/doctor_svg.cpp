@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "machine/findings/findings.h"
 #include "machine/report/doctor_report.h"
 #include "machine/report/machine_tree.h"
 
@@ -115,8 +116,10 @@ struct Page {
 };
 
 void draw_matrix(const Survey& survey, Page& page) {
+  if (num_gpus(survey) > 16) return;  // too wide to read
   const auto rows = pair_matrix(survey);
-  if (rows.empty() || rows.size() > 17) return;
+  const auto lines = transport_lines(survey);
+  if (rows.empty() && lines.empty()) return;
   constexpr int kCell = 76;
   page.y += 14;
   page.line(kMargin, "Between the GPUs", "font-weight=\"bold\"");
@@ -126,7 +129,11 @@ void draw_matrix(const Survey& survey, Page& page) {
       page.line(kMargin + static_cast<int>(i) * kCell, row[i], "");
   }
   page.y += 22;
-  page.line(kMargin, pair_legend(), "fill=\"#555\" font-size=\"11\"");
+  if (!rows.empty()) page.line(kMargin, pair_legend(), "fill=\"#555\" font-size=\"11\"");
+  for (const std::string& line : lines) {
+    page.y += 20;
+    page.line(kMargin, line, "");
+  }
   page.y += 16;
 }
 

@@ -15,6 +15,7 @@ class Painter {
   std::string paint(const char* code, const std::string& text) const {
     return style_.colour ? "\x1b[" + std::string(code) + "m" + text + "\x1b[0m" : text;
   }
+  std::size_t columns() const { return static_cast<std::size_t>(style_.columns); }
   std::string bold(const std::string& text) const { return paint("1", text); }
   std::string dim(const std::string& text) const { return paint("2", text); }
   std::string severity(Severity severity, const std::string& text) const {
@@ -75,8 +76,10 @@ void draw(const TreeNode& node, const std::string& prefix, const Painter& painte
 }
 
 void write_matrix(const Survey& survey, const Painter& painter, std::string& out) {
+  if (num_gpus(survey) > 16) return;  // too wide to read
   const auto rows = pair_matrix(survey);
-  if (rows.empty() || rows.size() > 17) return;
+  const auto lines = transport_lines(survey);
+  if (rows.empty() && lines.empty()) return;
   std::size_t width = 0;
   for (const auto& row : rows)
     for (const auto& cell : row) width = std::max(width, cell.size());
@@ -86,9 +89,8 @@ void write_matrix(const Survey& survey, const Painter& painter, std::string& out
     for (const auto& cell : row) line += cell + std::string(width + 2 - cell.size(), ' ');
     out += std::string(line.substr(0, line.find_last_not_of(' ') + 1)) + "\n";
   }
-  out += painter.dim("  " + painter.wrapped(pair_legend(), "  ")) + "\n";
-  for (const std::string& line : transport_lines(survey))
-    out += "  " + painter.wrapped(line, "    ") + "\n";
+  if (!rows.empty()) out += painter.dim("  " + painter.wrapped(pair_legend(), "  ")) + "\n";
+  for (const std::string& line : lines) out += "  " + painter.wrapped(line, "    ") + "\n";
 }
 
 std::string heading(Severity severity) {
@@ -106,11 +108,17 @@ std::string heading(Severity severity) {
 }
 
 void write_finding(const Finding& finding, const Painter& painter, std::string& out) {
-  out += painter.severity(finding.severity, heading(finding.severity)) + "  " +
-         painter.wrapped(finding.subject + ": " + finding.title, "    ", 9);
-  out += painter.dim("  [" + finding.id +
-                     (finding.confidence == "certain" ? "" : ", " + finding.confidence) + "]") +
-         "\n";
+  const std::string word = heading(finding.severity);
+  const std::string title =
+      painter.wrapped(finding.subject + ": " + finding.title, "    ", word.size() + 2);
+  const std::string tag =
+      "[" + finding.id + (finding.confidence == "certain" ? "" : ", " + finding.confidence) + "]";
+  const std::size_t newline = title.rfind('\n');
+  const std::size_t column =
+      newline == std::string::npos ? word.size() + 2 + title.size() : title.size() - newline - 1;
+  const bool fits = column + 2 + tag.size() <= painter.columns();
+  out += painter.severity(finding.severity, word) + "  " + title + (fits ? "  " : "\n    ") +
+         painter.dim(tag) + "\n";
   for (const std::string& line : finding.evidence)
     out += "    - " + painter.wrapped(line, "      ") + "\n";
   if (!finding.advice.empty()) out += "    > " + painter.wrapped(finding.advice, "      ") + "\n";
@@ -137,12 +145,37 @@ void write_verdict(const std::vector<Finding>& findings, const Painter& painter,
            "\n";
 }
 
+// "capture.txt (nvidia-smi -q)" is a section of capture.txt.
+std::string file_of(const SourceNote& source) {
+  const std::size_t section =
+      source.name.ends_with(')') ? source.name.find(" (") : std::string::npos;
+  return source.name.substr(0, section);
+}
+
+// One line a file, with every kind of recording that its sections are; what failed by itself.
+std::vector<SourceNote> files_read(const Survey& survey) {
+  std::vector<SourceNote> files;
+  for (const SourceNote& source : survey.sources) {
+    const std::string name = file_of(source);
+    const auto known = std::find_if(files.begin(), files.end(), [&](const SourceNote& file) {
+      return file.name == name && file.note.empty() && !file.kind.empty();
+    });
+    if (source.kind.empty() || !source.note.empty())
+      files.push_back(source);
+    else if (known == files.end())
+      files.push_back({name, source.kind, ""});
+    else if (!contains(", " + known->kind + ",", ", " + source.kind + ","))
+      known->kind += ", " + source.kind;
+  }
+  return files;
+}
+
 void write_sources(const Survey& survey, const Painter& painter, std::string& out) {
   if (survey.sources.empty()) return;
   constexpr std::size_t kMaxUnknown = 3;
   out += "\n" + painter.bold("Read") + "\n";
   std::size_t unknown = 0;
-  for (const SourceNote& source : survey.sources) {
+  for (const SourceNote& source : files_read(survey)) {
     if (source.kind.empty() && ++unknown > kMaxUnknown) continue;
     out += "  " + source.name + (source.kind.empty() ? "" : "  (" + source.kind + ")") +
            (source.note.empty() ? "" : ": " + source.note) + "\n";

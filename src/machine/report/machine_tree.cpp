@@ -1,6 +1,7 @@
 #include "machine/report/machine_tree.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -20,11 +21,27 @@ Severity gravest(const std::vector<Finding>& findings, const std::string& subjec
   return worst;
 }
 
+// ", 12 NVLinks of 25 GB/s", those that are up.
+std::string nvlinks_text(const GpuFacts& gpu) {
+  int active = 0;
+  double gbps = 0;
+  if (gpu.nvlinks)
+    for (const NvLinkState& link : *gpu.nvlinks)
+      if (link.active) {
+        ++active;
+        gbps = std::max(gbps, link.gbps);
+      }
+  if (active == 0) return {};
+  return ", " + std::to_string(active) + (active == 1 ? " NVLink" : " NVLinks") +
+         (gbps > 0 ? " of " + gbps_text(gbps) : "");
+}
+
 std::string gpu_label_text(const Survey& survey, int index) {
   const GpuFacts& gpu = gpu_at(survey, index);
   std::string text = survey.gpu_id(index) + "  " + gpu.name.value_or("GPU");
   if (gpu.memory_bytes) text += ", " + format_bytes(*gpu.memory_bytes);
   if (gpu.power.limit_w) text += ", " + number_text(*gpu.power.limit_w) + " W";
+  text += nvlinks_text(gpu);
   if (gpu.has_driver == false) text += ", no driver";
   return text;
 }
@@ -173,8 +190,10 @@ bool knows_a_way(const std::vector<std::vector<std::string>>& rows) {
 std::string transport_text(const Survey& survey, int a, int b) {
   const Link* link = survey.machine.find_link(survey.gpu_id(a), survey.gpu_id(b));
   const GpuPair* pair = survey.find_pair(a, b);
+  // Whole numbers from 100 on: measured pairs of equal links then share a line.
   const auto each_way = [](const std::optional<double>& gbps) {
-    return gbps ? ", " + gbps_text(*gbps) + " each way" : std::string();
+    if (!gbps) return std::string();
+    return ", " + gbps_text(*gbps >= 100 ? std::round(*gbps) : *gbps) + " each way";
   };
   if (link == nullptr) return {};
   if (link->kind != LinkKind::kNvlink && !link->peer_access)

@@ -1,6 +1,7 @@
 #include <regex>
 
 #include "machine/report/doctor_report.h"
+#include "machine/text_scan.h"
 
 namespace tandem {
 namespace {
@@ -27,6 +28,15 @@ std::string without_prefix(const std::string& line) {
   return line;
 }
 
+// What findings quote of the command line; the rest names disks and more.
+std::string without_names(const std::string& command_line) {
+  std::string kept;
+  for (std::string_view word : split_words(command_line))
+    if (contains(word, "iommu") || word.starts_with("pci"))
+      kept += std::string(word.substr(0, 80)) + " ";
+  return kept + "(the rest left out)";
+}
+
 }  // namespace
 
 void redact(Survey& survey) {
@@ -40,7 +50,7 @@ void redact(Survey& survey) {
   for (std::string& line : survey.host.log_faults) line = clean(without_prefix(line));
   if (survey.host.driver_failure) survey.host.driver_failure = clean(*survey.host.driver_failure);
   for (auto& [name, value] : survey.host.driver_params) value = clean(value);
-  if (survey.host.kernel_command_line) survey.host.kernel_command_line = kLeftOut;
+  if (auto& line = survey.host.kernel_command_line) line = without_names(*line);
   for (MemoryModule& module : survey.host.memory) module.locator.clear();
   for (SourceNote& source : survey.sources) {
     if (survey.is_local) {  // "NVML", "/sys": nobody's names
@@ -51,6 +61,9 @@ void redact(Survey& survey) {
     source.name = "file " + std::to_string(++number);
     if (!source.note.empty()) source.note = source.kind.empty() ? "left out" : "could not be read";
   }
+  for (std::string& line : survey.cut_sources)
+    if (const std::size_t colon = line.find(": "); colon != std::string::npos)
+      line = "a file" + line.substr(colon);
   std::erase_if(survey.conflicts,
                 [](const Conflict& c) { return c.fact == "uuid" || c.fact == "serial number"; });
   for (Conflict& conflict : survey.conflicts) {
