@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -102,10 +104,17 @@ std::string without_size(std::string key) {
   return count == 0 ? key : key.substr(0, digits);
 }
 
-bool names(const GpuModel& model, const std::string& key, std::string (*form)(std::string)) {
-  if (form(key_of(model.name)) == key) return true;
-  return std::any_of(model.aliases.begin(), model.aliases.end(),
-                     [&](const std::string& alias) { return form(key_of(alias)) == key; });
+// The models that a key names, in the catalogue's order.
+using ModelsByKey = std::map<std::string, std::vector<const GpuModel*>, std::less<>>;
+
+ModelsByKey models_by(std::string (*form)(std::string)) {
+  ModelsByKey models;
+  for (const GpuModel& model : gpu_catalogue()) {
+    std::set<std::string> keys{form(key_of(model.name))};
+    for (const std::string& alias : model.aliases) keys.insert(form(key_of(alias)));
+    for (const std::string& key : keys) models[key].push_back(&model);
+  }
+  return models;
 }
 
 // 0 where the sizes agree. Drivers report a little less than was sold.
@@ -118,15 +127,16 @@ double size_distance(const GpuModel& model, std::optional<std::int64_t> memory_b
   return best < 0.1 ? 0 : best;
 }
 
-const GpuModel* best_match(const std::string& key, std::optional<std::int64_t> memory_bytes,
-                           std::string (*form)(std::string)) {
+const GpuModel* best_match(const ModelsByKey& models, const std::string& key,
+                           std::optional<std::int64_t> memory_bytes) {
+  const auto named = models.find(key);
+  if (named == models.end()) return nullptr;
   const GpuModel* best = nullptr;
   double best_distance = 0.35;  // another size of the same name is another model
-  for (const GpuModel& model : gpu_catalogue()) {
-    if (!names(model, key, form)) continue;
-    const double distance = size_distance(model, memory_bytes);
+  for (const GpuModel* model : named->second) {
+    const double distance = size_distance(*model, memory_bytes);
     if (distance < best_distance) {
-      best = &model;
+      best = model;
       best_distance = distance;
     }
   }
@@ -160,9 +170,11 @@ const std::vector<GpuModel>& gpu_catalogue() {
 const GpuModel* find_gpu_model(std::string_view name, std::optional<std::int64_t> memory_bytes) {
   const std::string key = key_of(name);
   if (key.empty()) return nullptr;
-  if (const GpuModel* exact = best_match(key, memory_bytes, [](std::string k) { return k; }))
-    return exact;
-  return best_match(without_size(key), memory_bytes, without_size);
+  // Rules and reports ask for every pair of cards: the names are normalised once.
+  static const ModelsByKey exact = models_by([](std::string k) { return k; });
+  static const ModelsByKey sizeless = models_by(without_size);
+  if (const GpuModel* model = best_match(exact, key, memory_bytes)) return model;
+  return best_match(sizeless, without_size(key), memory_bytes);
 }
 
 }  // namespace tandem

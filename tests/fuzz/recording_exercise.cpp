@@ -32,12 +32,13 @@ void read_as(RecordingKind kind, std::string_view text) {
 }  // namespace
 
 void exercise_recording(std::string_view bytes) {
-  const std::string text = clean_text(bytes);
-  read_as(recognise_recording(text), text);
-  if (bytes.empty()) return;
-  const int kinds = static_cast<int>(RecordingKind::kUnknown);
-  const auto picked = static_cast<RecordingKind>(static_cast<unsigned char>(bytes[0]) % kinds);
-  read_as(picked, clean_text(bytes.substr(1)));
+  constexpr unsigned kFirstPick = 0x80;  // no recording begins with such a byte
+  const unsigned first = bytes.empty() ? 0 : static_cast<unsigned char>(bytes.front());
+  const std::string text = clean_text(first < kFirstPick ? bytes : bytes.substr(1));
+  const auto kinds = static_cast<unsigned>(RecordingKind::kUnknown);
+  read_as(first < kFirstPick ? recognise_recording(text)
+                             : static_cast<RecordingKind>((first - kFirstPick) % kinds),
+          text);
 }
 
 void exercise_build(std::string_view bytes) {

@@ -4,8 +4,9 @@
 
 namespace tandem {
 
-// Reads `bytes` as a recording of whatever kind they look like, and as the kind that their first
-// byte picks; then judges and prints what came out. Never fails on any bytes.
+// Reads `bytes` as a recording of whatever kind they look like or, where the first is 0x80 or more,
+// reads what follows it as the kind that it picks; then judges and prints what came out. Never
+// fails on any bytes.
 void exercise_recording(std::string_view bytes);
 
 // Reads `bytes` as a description for doctor --build, and judges it.
