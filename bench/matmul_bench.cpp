@@ -31,6 +31,7 @@ constexpr std::int64_t kDecodeBytes = std::int64_t{96} << 20;
 struct Machine {
   ThreadPool pool;
   InstructionSet set = best_instruction_set();
+  WeightArena arena;
   CpuMatmul matmul{pool, Arithmetic::kInt8, set};
   explicit Machine(std::vector<int> cores) : pool(std::move(cores)) {}
 
@@ -84,7 +85,9 @@ std::unique_ptr<Weight> random_weight(Machine& machine, ElementType type, std::i
         static_cast<std::size_t>(row % kSourceRows * row_bytes),
         static_cast<std::size_t>(row_bytes));
   };
-  return std::move(load_cpu_weight(source, machine.pool, Arithmetic::kInt8, machine.set)).value();
+  return std::move(
+             load_cpu_weight(source, machine.pool, Arithmetic::kInt8, machine.set, machine.arena))
+      .value();
 }
 
 // The rate that bounds products with many rows.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -196,6 +197,13 @@ Result<std::string_view> GgufFile::get_string_or(std::string_view key,
                                                  std::string_view fallback) const {
   if (find(key) == nullptr) return fallback;
   return get_string(key);
+}
+
+Status GgufFile::copy_bytes(std::span<const std::byte> range, std::span<std::byte> to) const {
+  for (const auto& part : parts_)
+    if (part->contains(range)) return part->copy_bytes(range, to);
+  std::copy(range.begin(), range.end(), to.begin());  // an image in memory
+  return {};
 }
 
 void GgufFile::release_pages(std::span<const std::byte> range) const {

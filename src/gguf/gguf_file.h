@@ -71,6 +71,11 @@ class GgufFile {
   Result<bool> get_bool_or(std::string_view key, bool fallback) const;
   Result<std::string_view> get_string_or(std::string_view key, std::string_view fallback) const;
 
+  // Copies `range`, which must lie in a tensor's data, to `to`, of the same size. Reads the file
+  // instead of touching the mapping: a page that is mapped and given up again costs several times
+  // what its copy does. Blocks. Errors: kIo; kMalformed where the file has been truncated.
+  Status copy_bytes(std::span<const std::byte> range, std::span<std::byte> to) const;
+
   // Tells the kernel that this process no longer needs these pages resident (MADV_DONTNEED on the
   // whole pages inside `range`, which must lie in a tensor's data). Reading them again maps them
   // again. No effect on an image in memory. Does not block.

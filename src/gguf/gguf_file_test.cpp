@@ -172,6 +172,45 @@ TEST_F(GgufFileTest, ReleasesPagesAndReadsThemAgain) {
   EXPECT_EQ(again, sum);
 }
 
+TEST_F(GgufFileTest, CopiesWithoutMappingAnything) {
+  constexpr std::size_t kBytes = 1 << 20;
+  ImageBuilder image;
+  image.header(1, 0).tensor("t", {kBytes / 4}, kF32, 0).pad_to(32).zeros(kBytes - 4).raw(3.0f);
+  const auto path = write("copied.gguf", image);
+  const auto file = GgufFile::open(path).value();
+  const auto data = file->tensors()[0].data;
+  const std::size_t resident = resident_bytes_of_mapping(path);
+  std::vector<float> last(1000);
+  const auto range = data.last(last.size() * sizeof(float));
+  ASSERT_TRUE(file->copy_bytes(range, std::as_writable_bytes(std::span(last))).ok());
+  EXPECT_EQ(last.back(), 3.0f);
+  EXPECT_EQ(last.front(), 0.0f);
+  EXPECT_EQ(resident_bytes_of_mapping(path), resident);
+}
+
+TEST_F(GgufFileTest, SaysThatAFileWasTruncated) {
+  constexpr std::size_t kBytes = 1 << 20;
+  ImageBuilder image;
+  image.header(1, 0).tensor("t", {kBytes / 4}, kF32, 0).pad_to(32).zeros(kBytes);
+  const auto path = write("truncated.gguf", image);
+  const auto file = GgufFile::open(path).value();
+  std::filesystem::resize_file(path, kBytes / 2);
+  std::vector<std::byte> all(kBytes);
+  const Status status = file->copy_bytes(file->tensors()[0].data, all);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().code, ErrorCode::kMalformed);
+}
+
+TEST_F(GgufFileTest, CopiesFromAnImageInMemory) {
+  ImageBuilder image;
+  image.header(1, 0).tensor("t", {8}, kF32, 0).pad_to(32).zeros(28).raw(3.0f);
+  const auto file = GgufFile::parse(image.bytes(), "image").value();
+  std::vector<float> all(8);
+  ASSERT_TRUE(
+      file->copy_bytes(file->tensors()[0].data, std::as_writable_bytes(std::span(all))).ok());
+  EXPECT_EQ(all.back(), 3.0f);
+}
+
 ImageBuilder part(std::uint16_t index, std::uint16_t count, const std::string& tensor,
                   std::int32_t num_tensors = 3) {
   ImageBuilder image;

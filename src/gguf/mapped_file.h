@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "base/result.h"
 
@@ -23,12 +24,18 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
   bool contains(std::span<const std::byte> range) const;
 
+  // See GgufFile::copy_bytes; `range` must lie in bytes(), `to` has as many.
+  Status copy_bytes(std::span<const std::byte> range, std::span<std::byte> to) const;
+
   // See GgufFile::release_pages; `range` must lie in bytes().
   void release_pages(std::span<const std::byte> range) const;
 
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedFile(std::filesystem::path path, int descriptor, std::span<const std::byte> bytes)
+      : path_(std::move(path)), descriptor_(descriptor), bytes_(bytes) {}
 
+  std::filesystem::path path_;  // for messages
+  int descriptor_;
   std::span<const std::byte> bytes_;
 };
 

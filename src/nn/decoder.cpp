@@ -1,5 +1,7 @@
 #include "nn/decoder.h"
 
+#include <numeric>
+
 namespace tandem {
 
 Decoder::Decoder(const ModelSpec& spec, RankShard shard, DecoderParameters parameters,
@@ -21,8 +23,10 @@ void Decoder::begin(Stream& stream, const StepBatch& batch) {
   stream.copy_to_device(activations_.positions(), batch.positions.data(), bytes);
 }
 
-void Decoder::embed(Stream& stream, const EmbeddingTable& table) {
-  stream.embed(table.type, table.rows, batch_->token_ids, static_cast<float>(spec_.embedding_scale),
+void Decoder::embed(Stream& stream, const EmbeddedTokens& tokens) {
+  row_numbers_.resize(batch_->token_ids.size());
+  std::iota(row_numbers_.begin(), row_numbers_.end(), 0);
+  stream.embed(tokens.type, tokens.rows, row_numbers_, static_cast<float>(spec_.embedding_scale),
                hidden());
 }
 

@@ -7,10 +7,10 @@
 
 namespace tandem {
 
-// Where the token embedding lies: in the mapped file, in host memory.
-struct EmbeddingTable {
+// The rows of the token embedding of a step's tokens, one a token in their order, in host memory.
+struct EmbeddedTokens {
   ElementType type = ElementType::kF32;
-  std::span<const std::byte> rows;  // [vocabulary, hidden]
+  std::span<const std::byte> rows;  // [num_tokens, hidden]
 };
 
 // One rank's part of the model: its stage's layers over its shard. A step goes
@@ -26,8 +26,9 @@ class Decoder {
 
   // Takes the step's batch, which must stay valid until the stream has passed the step.
   void begin(Stream& stream, const StepBatch& batch);
-  // hidden = rows of the embedding, scaled. First stage.
-  void embed(Stream& stream, const EmbeddingTable& table);
+  // hidden = rows of the embedding, scaled. First stage. `tokens` may go when the stream has
+  // passed.
+  void embed(Stream& stream, const EmbeddedTokens& tokens);
   // [num_tokens, hidden] of the current step: the stage's input, and after run_layers() its result.
   MatrixView hidden() const;
   // Reduces over `group` twice a layer; returns its errors.
@@ -54,6 +55,7 @@ class Decoder {
   KvCache kv_cache_;
   const StepBatch* batch_ = nullptr;
   std::vector<SequenceSlice> sequences_;
+  std::vector<std::int32_t> row_numbers_;  // 0, 1, ...
 };
 
 }  // namespace tandem

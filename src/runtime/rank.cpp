@@ -13,9 +13,6 @@ double seconds_of(std::int64_t nanoseconds) {
   return static_cast<double>(nanoseconds) * 1e-9;
 }
 
-// Between releases of the embedding's pages: up to 8 MiB of them are resident.
-constexpr std::int64_t kEmbeddedTokensKept = 128;
-
 CommStats operator-(const CommStats& now, const CommStats& before) {
   CommStats delta;
   delta.wait_seconds = now.wait_seconds - before.wait_seconds;
@@ -49,9 +46,8 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   decoder_.emplace(*seat_.spec, shard, std::move(parameters), std::move(activations),
                    std::move(cache));
   const std::string name = tensor_name(TensorRole::kTokenEmbedding, -1);
-  const GgufTensor* embedding = seat_.file->find_tensor(name);
-  embedding_ = {embedding->type, embedding->data};
-  // Reading one row maps its neighbours again: what loading has left behind goes now.
+  embedding_ = seat_.file->find_tensor(name);
+  // What loading has left of the file goes now.
   for (const GgufTensor& tensor : seat_.file->tensors()) seat_.file->release_pages(tensor.data);
   return {};
 }
@@ -94,7 +90,7 @@ Status Rank::run_step(StepQueue& queue, std::uint64_t index, MicroStep step) {
 
 Status Rank::execute(const MicroStep& step, StepQueue& queue) {
   decoder_->begin(*stream_, *step.batch);
-  TANDEM_TRY_STATUS(enter());
+  TANDEM_TRY_STATUS(enter(step));
   seat_.group->begin_step();  // waiting for the stage before is no arithmetic of this rank
   TANDEM_TRY_STATUS(decoder_->run_layers(*stream_, *seat_.group));
   TANDEM_TRY_STATUS(leave(step, queue));
@@ -102,21 +98,28 @@ Status Rank::execute(const MicroStep& step, StepQueue& queue) {
 }
 
 // The stage's input: embedded here, or from the stage before.
-Status Rank::enter() {
+Status Rank::enter(const MicroStep& step) {
   if (seat_.from_previous == nullptr) {
-    decoder_->embed(*stream_, embedding_);
-    release_embedding();
-    return {};
+    return embed(*step.batch);
   }
   return seat_.from_previous->receive(*stream_, seat_.group->rank(), decoder_->hidden());
 }
 
-// A row that is read maps the 64 KiB around it; a long prompt would make the whole table resident.
-void Rank::release_embedding() {
-  embedded_tokens_ += decoder_->hidden().rows;
-  if (embedded_tokens_ < kEmbeddedTokensKept) return;
-  embedded_tokens_ = 0;
-  seat_.file->release_pages(embedding_.rows);
+// Copies the tokens' rows from the file: touching them where they are mapped would cost a page
+// fault each, and make the table resident.
+Status Rank::embed(const StepBatch& batch) {
+  const std::int64_t row_bytes =
+      static_cast<std::int64_t>(embedding_->data.size()) / seat_.spec->vocabulary_size;
+  const auto size = static_cast<std::size_t>(row_bytes);
+  embedded_rows_.resize(batch.token_ids.size() * size);
+  const std::span<std::byte> rows(embedded_rows_);
+  for (std::size_t i = 0; i < batch.token_ids.size(); ++i) {
+    const auto id = static_cast<std::size_t>(batch.token_ids[i]);
+    TANDEM_TRY_STATUS(seat_.file->copy_bytes(embedding_->data.subspan(id * size, size),
+                                             rows.subspan(i * size, size)));
+  }
+  decoder_->embed(*stream_, {embedding_->type, rows});
+  return {};
 }
 
 // The stage's result: to the next stage, or this rank's columns of the logits to the host.

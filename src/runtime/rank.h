@@ -71,11 +71,11 @@ class Rank {
   bool must_compute_output() const;
   Status run_step(StepQueue& queue, std::uint64_t index, MicroStep step);
   Status execute(const MicroStep& step, StepQueue& queue);
-  Status enter();
+  Status enter(const MicroStep& step);
+  Status embed(const StepBatch& batch);
   Status leave(const MicroStep& step, StepQueue& queue);
   Status compute_output(StepQueue& queue);
   void write_logits(const MicroStep& step);
-  void release_embedding();
   void copy_hidden(const MicroStep& step);
   RankTimes add_times(double seconds, std::int64_t num_steps);
   void trace_step(const MicroStep& step, const char* what, const RankTimes& spent,
@@ -84,13 +84,13 @@ class Rank {
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
   std::optional<Decoder> decoder_;
-  EmbeddingTable embedding_;
+  const GgufTensor* embedding_ = nullptr;
+  std::vector<std::byte> embedded_rows_;  // of the step at hand
   std::deque<OpenOutput> open_outputs_;
   std::int64_t deadline_us_ = 0;
-  std::int64_t embedded_tokens_ = 0;  // since the table's pages were released
-  double output_seconds_ = 0;         // since times were added
-  std::int64_t idle_ns_ = 0;          // the same
-  std::int32_t trace_track_ = 0;      // 0: none
+  double output_seconds_ = 0;     // since times were added
+  std::int64_t idle_ns_ = 0;      // the same
+  std::int32_t trace_track_ = 0;  // 0: none
 
   mutable std::mutex times_mutex_;
   RankTimes times_;

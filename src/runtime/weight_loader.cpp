@@ -5,6 +5,7 @@
 #include "gguf/gguf_file.h"
 #include "model/tensor_names.h"
 #include "nn/rope_frequencies.h"
+#include "runtime/row_reader.h"
 #include "tensor/quantise.h"
 
 namespace tandem {
@@ -74,27 +75,23 @@ class Loader {
     if (stored == nullptr || !row_bytes || !offset || !part) {
       return malformed(request_.file.name(), "tensor " + tensor.name + " cannot be cut");
     }
-    const auto row_range = [=, all = stored->data, rows = tensor.rows](
-                               std::int64_t expert, std::int64_t begin, std::int64_t end) {
-      const std::int64_t first_row = (region.experts.begin + expert) * rows + region.rows.begin;
-      return all.subspan(static_cast<std::size_t>((first_row + begin) * *row_bytes),
-                         static_cast<std::size_t>((end - begin) * *row_bytes));
-    };
+    RowReader reader(request_.file, stored->data, {*row_bytes, *offset, *part, region.rows.size()});
     WeightSource source;
     source.type = tensor.type;
     source.num_experts = region.experts.size();
     source.rows = region.rows.size();
     source.columns = region.columns.size();
-    source.row_bytes = [=](std::int64_t expert, std::int64_t row) {
-      return row_range(expert, row, row + 1)
-          .subspan(static_cast<std::size_t>(*offset), static_cast<std::size_t>(*part));
+    source.row_bytes = [&](std::int64_t expert, std::int64_t row) {
+      return reader.row((region.experts.begin + expert) * tensor.rows + region.rows.begin, row);
     };
-    source.rows_done = [=, this](std::int64_t expert, std::int64_t begin, std::int64_t end) {
-      request_.file.release_pages(row_range(expert, begin, end));
+    source.rows_done = [&](std::int64_t, std::int64_t begin, std::int64_t end) {
       if (request_.on_bytes) request_.on_bytes((end - begin) * *part);
     };
     auto loaded = device_.load_weight(source);
     if (!loaded.ok()) return std::move(loaded).error().at("loading " + tensor.name);
+    if (Status read = reader.status(); !read.ok()) {
+      return std::move(read).error().at("loading " + tensor.name);
+    }
     return loaded;
   }
 

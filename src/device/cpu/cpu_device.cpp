@@ -44,7 +44,7 @@ class CpuDevice : public Device {
   }
 
   Result<std::unique_ptr<Weight>> load_weight(const WeightSource& source) override {
-    return load_cpu_weight(source, pool_, arithmetic_, set_);
+    return load_cpu_weight(source, pool_, arithmetic_, set_, arena_);
   }
 
   std::unique_ptr<Stream> create_stream() override {
@@ -56,6 +56,7 @@ class CpuDevice : public Device {
   Arithmetic arithmetic_;
   InstructionSet set_;
   ThreadPool pool_;
+  WeightArena arena_;
 };
 
 std::string processor_name() {

@@ -22,9 +22,9 @@ namespace {
 constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kPassPanels = 2;
 constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;
-// Up to so many rows of x, unpacking weights in registers again for every four of them is cheaper
-// than laying them down for a tile.
-constexpr std::int64_t kFewRows = 8;
+// Up to so many rows of x, unpacking weights in registers again for every kMaxDecodeRows of them is
+// cheaper than laying them down for a tile.
+constexpr std::int64_t kFewRows = 16;
 // How the rows of x are given to the kernels of a weight.
 enum class Form : std::uint8_t { kRounded, kFloats, kBf16 };
 

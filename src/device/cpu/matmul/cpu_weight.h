@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "device/cpu/instruction_set.h"
 #include "device/cpu/thread_pool.h"
+#include "device/cpu/weight_arena.h"
 #include "device/device.h"
 
 namespace tandem {
@@ -27,7 +28,6 @@ class CpuWeight : public Weight {
     std::int64_t rows = 0;
     std::int64_t columns = 0;
   };
-  ~CpuWeight() override;
   CpuWeight(const CpuWeight&) = delete;
   CpuWeight& operator=(const CpuWeight&) = delete;
 
@@ -41,10 +41,9 @@ class CpuWeight : public Weight {
   const std::byte* expert(std::int64_t index) const { return data_ + index * expert_bytes_; }
   std::byte* expert(std::int64_t index) { return data_ + index * expert_bytes_; }
 
-  // Memory for `expert_bytes` an expert, 64-byte aligned, on huge pages where they are offered.
-  // kOutOfMemory says how much was asked for.
+  // Memory for `expert_bytes` an expert, 64-byte aligned. kOutOfMemory says how much was asked for.
   static Result<std::unique_ptr<CpuWeight>> allocate(const Shape& shape, WeightLayout layout,
-                                                     std::int64_t expert_bytes);
+                                                     std::int64_t expert_bytes, WeightArena& arena);
 
  private:
   CpuWeight(const Shape& shape, WeightLayout layout) : shape_(shape), layout_(layout) {}
@@ -54,6 +53,7 @@ class CpuWeight : public Weight {
   std::int64_t expert_bytes_ = 0;
   std::int64_t size_bytes_ = 0;
   std::byte* data_ = nullptr;
+  std::shared_ptr<const void> memory_;  // that data_ lies in
 };
 
 // Reads every row of the source once, on all threads of the pool, repacks it for the kernels, and
@@ -61,6 +61,7 @@ class CpuWeight : public Weight {
 // A source whose columns are no whole number of blocks is kInvalidArgument, a type that has no
 // matrix products (I32) kUnsupported.
 Result<std::unique_ptr<Weight>> load_cpu_weight(const WeightSource& source, ThreadPool& pool,
-                                                Arithmetic arithmetic, InstructionSet set);
+                                                Arithmetic arithmetic, InstructionSet set,
+                                                WeightArena& arena);
 
 }  // namespace tandem

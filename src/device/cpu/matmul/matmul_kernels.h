@@ -85,7 +85,7 @@ struct RoundedKernels {
   // Do the sums of a type start at SumStarts with its level_offset? If not, at those with 0.
   bool (*subtracts_offset)(const PackedTraits& traits);
 };
-inline constexpr int kMaxDecodeRows = 4;
+inline constexpr int kMaxDecodeRows = 8;
 
 // Products with F32, F16 and BF16 weights over columns [begin, end), added to
 // sums[row][kPanelRows]. begin is even.

@@ -2,11 +2,30 @@
 
 #include <array>
 #include <cstring>
+#include <limits>
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "device/cpu/matmul/packers.h"
 
 namespace tandem {
+
+void portable::pack_plane(const std::uint8_t* codes, std::int64_t stride, int shift, int bits,
+                          std::byte* plane) {
+  const std::uint32_t mask = 0x01010101u * ((1u << bits) - 1);
+  for (int z = 0; z < bits; ++z) {
+    for (int row = 0; row < kGroupRows; ++row) {
+      std::uint32_t packed = 0;
+      for (int field = 0; field < 8 / bits; ++field) {
+        std::uint32_t quad;
+        std::memcpy(&quad, codes + row * stride + 4 * (field * bits + z), 4);
+        packed |= ((quad >> shift) & mask) << (field * bits);
+      }
+      std::memcpy(plane + z * kQuadBytes + 4 * row, &packed, 4);
+    }
+  }
+}
+
 namespace {
 
 constexpr std::array<std::uint8_t, 16> add_offset(std::array<int, 16> levels, int offset) {
@@ -18,23 +37,6 @@ constexpr auto kIq4Levels =
     add_offset({-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}, 128);
 constexpr auto kE2m1Levels =
     add_offset({0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12}, 16);
-
-// Packs the codes of 32 columns of 16 rows into one plane. `shift` and `bits` say which bits of a
-// code the plane holds.
-void pack_plane(const std::uint8_t* const* codes, int shift, int bits, std::byte* plane) {
-  const std::uint32_t mask = 0x01010101u * ((1u << bits) - 1);
-  for (int z = 0; z < bits; ++z) {
-    for (int row = 0; row < kGroupRows; ++row) {
-      std::uint32_t packed = 0;
-      for (int field = 0; field < 8 / bits; ++field) {
-        std::uint32_t quad;
-        std::memcpy(&quad, codes[row] + 4 * (field * bits + z), 4);
-        packed |= ((quad >> shift) & mask) << (field * bits);
-      }
-      std::memcpy(plane + z * kQuadBytes + 4 * row, &packed, 4);
-    }
-  }
-}
 
 void write_u16(std::byte* at, int index, std::uint16_t value) {
   std::memcpy(at + 2 * index, &value, 2);
@@ -82,7 +84,9 @@ void pack_super_scales(const PackedTraits& traits, const BlockCodes* rows, std::
 }
 
 void pack_quantised(ElementType type, std::int64_t columns, std::span<const std::byte* const> rows,
-                    std::byte* group) {
+                    std::byte* group, InstructionSet set) {
+  const auto pack_plane =
+      set == InstructionSet::kAvx512 ? avx512::pack_plane : portable::pack_plane;
   const PackedTraits traits = packed_traits(type);
   const ElementTypeTraits& file = traits_of(type);
   BlockCodes blocks[kGroupRows] = {};
@@ -103,18 +107,21 @@ void pack_quantised(ElementType type, std::int64_t columns, std::span<const std:
         pack_super_scales(traits, blocks, group);
       }
       for (int part = 0; part < blocks_a_unpack; ++part) {
-        const std::uint8_t* codes[kGroupRows];
-        for (int row = 0; row < kGroupRows; ++row) codes[row] = blocks[row].codes + 32 * part;
+        const std::uint8_t* codes = blocks[0].codes + 32 * part;
         const std::int64_t at = std::int64_t{block + part} * kQuadBytes;
-        pack_plane(codes, 0, traits.low_bits, low + at * traits.low_bits);
+        pack_plane(codes, sizeof(BlockCodes), 0, traits.low_bits, low + at * traits.low_bits);
         if (traits.high_bits > 0) {
-          pack_plane(codes, traits.low_bits, traits.high_bits, high + at * traits.high_bits);
+          pack_plane(codes, sizeof(BlockCodes), traits.low_bits, traits.high_bits,
+                     high + at * traits.high_bits);
         }
       }
     }
     group += chunk_bytes(traits, num_blocks);
   }
 }
+
+// Gathers have offsets of 32 bits.
+constexpr std::int64_t kLargestGatherStride = std::numeric_limits<std::int32_t>::max() / kGroupRows;
 
 // [column / per_lane][16 rows][per_lane], with zeroes after the last column and row.
 template <typename T>
@@ -133,6 +140,18 @@ void pack_plain(std::int64_t columns, int per_lane, std::span<const std::byte* c
       out[lane * per_lane + column % per_lane] = value;
     }
   }
+}
+
+void pack_halves(std::int64_t columns, int per_lane, std::span<const std::byte* const> rows,
+                 std::byte* group, InstructionSet set) {
+  const std::int64_t stride = rows.size() > 1 ? rows[1] - rows[0] : 0;
+  bool evenly = set == InstructionSet::kAvx512 && rows.size() == kGroupRows && columns % 2 == 0 &&
+                stride >= 0 && stride <= kLargestGatherStride;
+  for (std::size_t row = 1; row < rows.size(); ++row) {
+    evenly = evenly && rows[row] - rows[row - 1] == stride;
+  }
+  if (evenly) return avx512::pack_halves(rows[0], stride, columns, per_lane, group);
+  pack_plain<std::uint16_t>(columns, per_lane, rows, group);
 }
 
 }  // namespace
@@ -155,17 +174,17 @@ std::int64_t packed_group_bytes(ElementType type, std::int64_t columns) {
 }
 
 void pack_group(ElementType type, std::int64_t columns, std::span<const std::byte* const> rows,
-                std::byte* group) {
+                std::byte* group, InstructionSet set) {
   TANDEM_CHECK(rows.size() <= kGroupRows, "a group has 16 rows");
   switch (type) {
     case ElementType::kF32:
       return pack_plain<std::uint32_t>(columns, 1, rows, group);
     case ElementType::kF16:
-      return pack_plain<std::uint16_t>(columns, 1, rows, group);
+      return pack_halves(columns, 1, rows, group, set);
     case ElementType::kBF16:
-      return pack_plain<std::uint16_t>(columns, 2, rows, group);
+      return pack_halves(columns, 2, rows, group, set);
     default:
-      return pack_quantised(type, columns, rows, group);
+      return pack_quantised(type, columns, rows, group, set);
   }
 }
 

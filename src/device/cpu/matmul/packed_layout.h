@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "device/cpu/instruction_set.h"
 #include "tensor/block_codes.h"
 #include "tensor/element_type.h"
 
@@ -123,9 +124,9 @@ constexpr int blocks_in_chunk(std::int64_t columns, std::int64_t chunk_index) {
 std::int64_t packed_group_bytes(ElementType type, std::int64_t columns);
 
 // Packs up to 16 rows, each bytes_of(type, columns) bytes, into packed_group_bytes() at `group`.
-// Lanes without a row are zeroes.
+// Lanes without a row are zeroes. Every instruction set packs the same bytes.
 void pack_group(ElementType type, std::int64_t columns, std::span<const std::byte* const> rows,
-                std::byte* group);
+                std::byte* group, InstructionSet set);
 
 // The levels of a table with the offset added, as the kernels look them up.
 std::span<const std::uint8_t, 16> offset_levels(LevelTable table);

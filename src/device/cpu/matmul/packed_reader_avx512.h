@@ -39,6 +39,17 @@ template <int kBits, int kTo, int kQuad>
   }
 }
 
+// The kBits-bit field of quad `quad` in a plane, moved to bit kTo of every byte.
+template <int kBits, int kTo>
+[[gnu::always_inline]] inline __m512i field(const std::byte* plane, int quad) {
+  const __m512i bytes = load_512(plane + quad % kBits * kQuadBytes);
+  if constexpr (kBits == 8) return bytes;
+  const int from = quad / kBits * kBits;
+  const __m512i moved = from <= kTo ? _mm512_slli_epi16(bytes, static_cast<unsigned>(kTo - from))
+                                    : _mm512_srli_epi16(bytes, static_cast<unsigned>(from - kTo));
+  return _mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(((1 << kBits) - 1) << kTo)));
+}
+
 // One chunk of one group of type kType.
 template <ElementType kType>
 struct ChunkReader {
@@ -77,6 +88,21 @@ struct ChunkReader {
       const __m512i table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));
       for (int i = 0; i < 8; ++i) quads[i] = _mm512_shuffle_epi8(table, quads[i]);
     }
+  }
+
+  // One of them: `quad` is a constant where this is inlined.
+  [[gnu::always_inline]] inline __m512i level(int block, int quad) const {
+    const std::byte* at = low + block * (kTraits.low_bits * kQuadBytes);
+    __m512i q = field<kTraits.low_bits, 0>(at, quad);
+    if constexpr (kTraits.high_bits > 0) {
+      q = _mm512_or_si512(q, field<kTraits.high_bits, kTraits.low_bits>(
+                                 high + block * (kTraits.high_bits * kQuadBytes), quad));
+    }
+    if constexpr (kTraits.table != LevelTable::kNone) {
+      const __m512i table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));
+      q = _mm512_shuffle_epi8(table, q);
+    }
+    return q;
   }
 
   // The scale of sub-block j for 16 rows.

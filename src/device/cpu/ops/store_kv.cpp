@@ -36,6 +36,25 @@ void store_column(const Kernels& kernels, ElementType type, const float* row, st
   }
 }
 
+// Asks for the lines that store_token() writes, all at once: in decoding they have left the caches,
+// and a core waits for stores to many lines almost one after another.
+[[gnu::always_inline]] inline void prefetch_token(const KvView& kv, std::int64_t slot,
+                                                  const void* base, bool by_columns) {
+  const std::int64_t row_bytes = *bytes_of(kv.type, kv.head_dim);
+  const std::int64_t head_bytes = row_bytes * kv.block_tokens;
+  const std::int64_t offset = slot % kv.block_tokens;
+  const auto* block =
+      static_cast<const std::byte*>(base) + slot / kv.block_tokens * kv.num_kv_heads * head_bytes;
+  // By columns, a token's numbers lie all over its head's part of the block.
+  const std::int64_t begin = by_columns ? 0 : offset * row_bytes;
+  const std::int64_t end = by_columns ? head_bytes : begin + row_bytes;
+  for (std::int32_t head = 0; head < kv.num_kv_heads; ++head) {
+    for (std::int64_t at = begin; at < end; at += 64) {
+      __builtin_prefetch(block + head * head_bytes + at, 1);
+    }
+  }
+}
+
 // Writes every head of one token's K or V. by_columns: see keys_by_columns().
 void store_token(const Kernels& kernels, const KvView& kv, std::int64_t slot, const float* heads,
                  void* base, bool by_columns) {
@@ -76,6 +95,13 @@ void store_kv(CpuContext& context, MatrixView k, MatrixView v, const KvView& kv,
   for_range(context, k.rows, 2 * columns, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t slot = slots[static_cast<std::size_t>(i)];
+      const bool same_block =
+          i > begin &&
+          slot / kv.block_tokens == slots[static_cast<std::size_t>(i - 1)] / kv.block_tokens;
+      if (!same_block) {
+        prefetch_token(kv, slot, kv.k, by_columns);
+        prefetch_token(kv, slot, kv.v, false);
+      }
       store_token(context.kernels, kv, slot, k.row(i), kv.k, by_columns);
       store_token(context.kernels, kv, slot, v.row(i), kv.v, false);
     }
