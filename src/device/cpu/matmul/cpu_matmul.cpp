@@ -94,6 +94,7 @@ struct CpuMatmul::State {
   void compute_panels(const Product& product, Panels panels, ThreadScratch& mine);
   void rounded_pass(const Product& product, Panels panels, std::int64_t begin, std::int64_t count,
                     ThreadScratch& mine);
+  bool decode_two_panels(const Product& product, Panels panels, ThreadScratch& mine);
   void decode_panel(const Product& product, std::int64_t panel, int count, float* sums,
                     ThreadScratch& mine);
   void float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
@@ -189,6 +190,7 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
   }
   if (product.num_rows <= kFewRows && rounded.decode != nullptr) {
     float* sums = mine.sums.data();
+    if (count == 1 && decode_two_panels(product, panels, mine)) return;
     for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
       decode_panel(product, p, static_cast<int>(count), sums, mine);
     }
@@ -224,6 +226,27 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
       rounded.tile(tile);
     }
   }
+}
+
+// Two whole panels side by side, for one row of x. False where that is slower or they are not
+// whole.
+bool CpuMatmul::State::decode_two_panels(const Product& product, Panels panels,
+                                         ThreadScratch& mine) {
+  if (panels.last - panels.first != 2 || product.groups_of(panels.last - 1) != kPanelGroups) {
+    return false;
+  }
+  const CpuWeight& weight = *product.weight;
+  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
+  const std::byte* first = product.groups + panels.first * kPanelGroups * group_bytes;
+  const std::byte* second = first + kPanelGroups * group_bytes;
+  for (int g = 0; g < kPanelGroups; ++g) {
+    float* sums = mine.sums.data() + g * kGroupRows;
+    if (!rounded.decode_pair(weight.type(), {first + g * group_bytes, second + g * group_bytes},
+                             weight.columns(), mine.rows.front(), {sums, sums + kPanelSums})) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, int count,

@@ -17,13 +17,25 @@
 namespace tandem::avx512 {
 namespace {
 
-// How far ahead of its use a line is asked for: two memory latencies at what one core can read
-// (100 ns at 40 GB/s are 4 KiB).
-constexpr std::int64_t kPrefetchBytes = 8192;
+// How far ahead of its use a line is asked for: about a memory latency of what one core reads. With
+// several rows of x the lines are used more slowly and other loads get in between.
+constexpr std::int64_t prefetch_bytes(int num_rows) {
+  return num_rows == 1 ? 3072 : 4096;
+}
 
 // Not _mm_prefetch: GCC 12 drops calls of what does nothing else.
 [[gnu::always_inline]] inline void prefetch(const std::byte* at) {
   asm volatile("prefetcht0 %0" : : "m"(*at));
+}
+
+// A few lines with each block: a chunk's lines all at once would fill the queue of misses and hold
+// up the loads behind them.
+template <ElementType kType>
+[[gnu::always_inline]] inline void prefetch_block(const std::byte* chunk, int block) {
+  constexpr auto kLines =
+      static_cast<int>(ceil_div<std::int64_t>(chunk_bytes(packed_traits(kType), 8), 8 * 64));
+#pragma GCC unroll 16
+  for (int line = 0; line < kLines; ++line) prefetch(chunk + 64 * (block * kLines + line));
 }
 
 template <ElementType kType, int kRows>
@@ -41,15 +53,8 @@ template <ElementType kType, int kRows>
     chunk[i] = &x[i].chunk(chunk_index);
     starts[i] = x[i].start(chunk_index);
   }
-  // A few lines with each block: a chunk's lines all at once would fill the queue of misses and
-  // hold up the loads behind them.
-  constexpr int kLinesABlock =
-      static_cast<int>(ceil_div<std::int64_t>(chunk_bytes(kTraits, 8), 8 * 64));
   for (int b = 0; b < num_blocks; ++b) {
-#pragma GCC unroll 16
-    for (int line = 0; line < kLinesABlock; ++line) {
-      prefetch(bytes + kPrefetchBytes + 64 * (b * kLinesABlock + line));
-    }
+    prefetch_block<kType>(bytes + prefetch_bytes(kRows), b);
     __m512 u[kRows];
 #pragma GCC unroll 2
     for (int s = 0; s < kSubs; ++s) {
@@ -134,7 +139,56 @@ void decode_group(const std::byte* group, std::int64_t columns, const RoundedRow
   for (int i = 0; i < num_rows; ++i) _mm512_storeu_ps(out + i * kPanelRows, sums[i]);
 }
 
+// Two groups times one row of x, side by side: two streams of memory.
+template <ElementType kType>
+void decode_two(const std::byte* const (&groups)[2], std::int64_t columns, const RoundedRow& x,
+                float* const (&out)[2]) {
+  constexpr PackedTraits kTraits = packed_traits(kType);
+  constexpr std::int64_t kChunkBytes = chunk_bytes(kTraits, 8);
+  __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  for (std::int64_t c = 0; c * kChunkColumns < columns; ++c) {
+    const RoundedChunk& chunk = x.chunk(c);
+    const std::int32_t* starts = x.start(c);
+    const int num_blocks = blocks_in_chunk(columns, c);
+    for (int b = 0; b < num_blocks; ++b) {
+#pragma GCC unroll 2
+      for (int g = 0; g < 2; ++g) {
+        const std::byte* bytes = groups[g] + c * kChunkBytes;
+        prefetch_block<kType>(bytes + prefetch_bytes(1), b);
+        const ChunkReader<kType> reader(bytes, num_blocks);
+        __m512i dot = _mm512_set1_epi32(starts[b]);
+#pragma GCC unroll 8
+        for (int q = 0; q < 8; ++q) {
+          dot = _mm512_dpbusd_epi32(dot, reader.level(b, q),
+                                    broadcast_quad(chunk.codes + 32 * b + 4 * q));
+        }
+        const __m512 product = _mm512_sub_ps(_mm512_castsi512_ps(dot), _mm512_set1_ps(kRounder));
+        sums[g] = _mm512_fmadd_ps(_mm512_mul_ps(product, reader.scale(b)),
+                                  _mm512_set1_ps(chunk.scales[b]), sums[g]);
+      }
+    }
+  }
+  for (int g = 0; g < 2; ++g) _mm512_storeu_ps(out[g], sums[g]);
+}
+
 }  // namespace
+
+bool decode_pair(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
+                 const RoundedRow& x, float* const (&sums)[2]) {
+  switch (type) {
+    case ElementType::kQ8_0:
+      decode_two<ElementType::kQ8_0>(groups, columns, x, sums);
+      return true;
+    case ElementType::kQ4_0:
+      decode_two<ElementType::kQ4_0>(groups, columns, x, sums);
+      return true;
+    case ElementType::kIQ4_NL:
+      decode_two<ElementType::kIQ4_NL>(groups, columns, x, sums);
+      return true;
+    default:
+      return false;
+  }
+}
 
 void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
             int num_rows, float* sums) {

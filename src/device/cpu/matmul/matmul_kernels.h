@@ -78,6 +78,12 @@ struct RoundedKernels {
   void (*decode)(ElementType type, const std::byte* group, std::int64_t columns,
                  const RoundedRow* x, int num_rows, float* sums);
 
+  // The same for one row of x and two groups that lie far from each other: two streams of memory
+  // are read faster than one, where unpacking is little work. False, and nothing is done, for types
+  // that are read faster one group after the other. Null as decode.
+  bool (*decode_pair)(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
+                      const RoundedRow& x, float* const (&sums)[2]);
+
   // As tandem::round_row, bit for bit.
   void (*round_row)(const float* x, std::int64_t columns, std::int64_t stride,
                     RoundedChunk* chunks);
@@ -122,6 +128,8 @@ void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk
 void tile(const RoundedKernels::Tile& tile);
 void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
             int num_rows, float* sums);
+bool decode_pair(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
+                 const RoundedRow& x, float* const (&sums)[2]);
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 void float_tile(const FloatTile& tile);
 void bf16_tile(const FloatTile& tile);
