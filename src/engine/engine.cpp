@@ -100,7 +100,10 @@ void Engine::run() {
   while (true) {
     Inbox inbox = take_inbox(!has_work);
     const bool stop = inbox.stop;
+    const bool has_new = !inbox.submissions.empty();
     handle(std::move(inbox));
+    // A step over a long prompt takes seconds: who has come is seen before its end.
+    if (has_new) publish_stats(false);
     has_work = engine_.step();
     publish_stats(!has_work);
     if (stop && !has_work) return;

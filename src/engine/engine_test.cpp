@@ -88,6 +88,23 @@ TEST(Engine, RefusesMoreThanItsQueueHolds) {
   reader.get();
 }
 
+TEST(Engine, WhoHasComeIsSeenBeforeTheStepEnds) {
+  std::promise<void> gate;
+  ScriptedRunnerOptions runner{
+      .on_submit = [opened = gate.get_future().share()](const StepBatch&) { opened.wait(); }};
+  Engine engine(std::make_unique<ScriptedRunner>(runner), nullptr, {});
+  Reader reader;
+  ASSERT_TRUE(engine.submit(request_of({1, 2, 3}, 2), reader.sink()).ok());
+  for (int i = 0; i < 5000 && engine.stats().answers.empty(); ++i) {
+    std::this_thread::sleep_for(1ms);
+  }
+  const EngineStats stats = engine.stats();
+  gate.set_value();
+  ASSERT_EQ(stats.answers.size(), 1u);
+  EXPECT_EQ(stats.answers[0].prompt_tokens, 3);
+  reader.get();
+}
+
 TEST(Engine, CancelTakesOneStepAtMost) {
   std::atomic<int> steps = 0;
   ScriptedRunnerOptions runner{.step_us = 1000, .on_submit = [&](const StepBatch&) { ++steps; }};
