@@ -77,6 +77,12 @@ TEST_F(FleetCommand, WhatIsNoModelNamesItsLine) {
   EXPECT_THAT(run.err, HasSubstr("fleet.toml:1: [[model]] m: `file`"));
 }
 
+TEST_F(FleetCommand, ADeviceThatIsNotThereNamesItsLine) {
+  const auto run = run_tandem(with("\n" + kModel + "devices = [\"cpu:9999\"]\n") + " --check");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("fleet.toml:2: [[model]] m: `devices`: "));
+}
+
 TEST_F(FleetCommand, WhatDoesNotFitIsExitCode4) {
   const auto run =
       run_tandem(with("[placement]\nhost_reserve = \"900TiB\"\n" + kModel) + " --plan-only");

@@ -24,7 +24,8 @@ async function changeModel(model, what, button) {
       { method: "POST", headers: headers(), body: JSON.stringify({ model: model.id }) });
     if (!response.ok) throw new Error((await response.json()).error?.message ?? response.statusText);
   } catch (error) {
-    $("fleet-error").textContent = `${model.id}: ${error.message}`;
+    const named = error.message.startsWith(`${model.id}: `);
+    $("fleet-error").textContent = named ? error.message : `${model.id}: ${error.message}`;
   }
   watchFleet();
 }
@@ -41,12 +42,17 @@ function backendText(backend) {
   const breaker = backend.breaker === "open" ? ", left alone for a while" : "";
   return `${backend.name}: ${backend.state}${breaker}${devices && `, ${devices}`}`;
 }
+// Why it is in its state stands below it: a failure must not have to be looked for.
+function stateCell(model) {
+  return make("td", { class: "words" }, model.status + (model.pinned ? ", pinned" : ""),
+    model.reason ? make("small", { class: "error" }, model.reason) : undefined);
+}
 function modelRow(model) {
   const aliases = model.aliases.length ? ` (${model.aliases.join(", ")})` : "";
   const placement = make("td", { class: "words" },
     ...model.placement.map((backend) => make("div", { title: backend.reason ?? "" }, backendText(backend))));
   return make("tr", {}, make("th", { scope: "row" }, model.id, make("small", {}, aliases)),
-    make("td", { title: model.reason ?? "" }, model.status + (model.pinned ? ", pinned" : "")), placement,
+    stateCell(model), placement,
     make("td", {}, String(model.running)), make("td", {}, String(model.waiting)),
     make("td", {}, ...[actionOf(model)].filter(Boolean)));
 }
@@ -55,14 +61,15 @@ function deviceNode(device, list) {
   const parts = [];
   for (const [i, model] of list.entries()) {
     if (!["ready", "loading", "draining"].includes(model.status)) continue;
-    const shares = model.placement.flatMap((backend) => backend.devices).filter((share) => share.device === device.id);
-    const held = shares.reduce((sum, share) => sum + share.bytes, 0);
-    parts.push([model.id, held, colors[i % colors.length], bytes(held)]);
+    const held = model.memory.find((share) => share.device === device.id)?.bytes ?? 0;
+    if (held > 0) parts.push([model.id, held, colors[i % colors.length], bytes(held)]);
   }
   const whole = Math.max(device.capacity_bytes, device.used_bytes, 1);
   return make("div", { class: "device" }, make("strong", {}, device.id), " ",
     make("small", {}, `${device.name} ${bytes(device.used_bytes)} of ${bytes(device.capacity_bytes)}`),
-    bar(`Memory of ${device.id}`, parts, whole));
+    bar(`Memory of ${device.id}`, parts, whole),
+    make("div", { class: "legend" }, ...parts.map(([id, , color, words]) =>
+      make("span", {}, make("i", { style: `background:var(${color})` }), `${id} ${words}`))));
 }
 function showFleet(state) {
   showModels(state.models);

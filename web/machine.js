@@ -121,6 +121,7 @@ function showMachine(state) {
   before = { now, state };
 }
 async function watchMachine() {
+  if (models.length === 0) return;  // whose machine is not known yet
   if ($("machine").hidden || document.hidden) return;
   try {
     const response = await fetch(`machine${isFleet ? `?model=${encodeURIComponent(chosenModel() ?? models[0].id)}` : ""}`, { headers: headers() });

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -50,10 +51,11 @@ class Fleet {
     const std::string file = folder_ + "/fleet.toml";
     std::ofstream(file) << fmt::format(
         "[fleet]\nlisten = [\"127.0.0.1:0\"]\n[[upstream]]\nname = \"source\"\n"
-        "url = \"http://127.0.0.1:{}\"\nmodels = [\"m\"]\n",
+        "url = \"http://127.0.0.1:{}\"\nmodels = [\"m\"]\nmax_concurrent = 1000\n",
         upstream_port);
     pid_ = ::fork();
     if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGTERM);
       run_on_core(0);
       const int log = ::open((folder_ + "/log").c_str(), O_WRONLY | O_CREAT, 0600);
       ::dup2(log, STDERR_FILENO);

@@ -55,8 +55,10 @@ Result<FleetPlacement> place(const FleetConfig& config, const Machine& machine,
     specs.push_back(*std::move(spec));
   }
   auto placement = place_fleet(config, machine, specs);
-  if (!placement.ok()) return placement.error().at(path);
-  return placement;
+  if (placement.ok()) return placement;
+  Error error = placement.error();
+  error.where = path + ":" + error.where;  // which begins with a line of the file
+  return error;
 }
 
 Json errors_json(const std::vector<Error>& errors) {

@@ -299,6 +299,7 @@ TEST_F(FleetCoreTest, ShowsModelsMetricsHealthAndLogs) {
   EXPECT_EQ(models["data"][0]["id"], "a");
   EXPECT_EQ(models["data"][0]["status"], "ready");
   EXPECT_EQ(models["data"][0]["placement"][0]["devices"][0]["device"], "cpu");
+  EXPECT_EQ(models["data"][0]["memory"].dump(), R"([{"bytes":1,"device":"cpu"}])");
   EXPECT_EQ(nlohmann::json::parse(get("/v1/models/a").body)["id"], "a");
   EXPECT_EQ(get("/v1/models/hidden", "user-key").status, 404);
   const TestResponse health = get("/health", "");

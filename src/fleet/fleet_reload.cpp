@@ -140,6 +140,11 @@ ModelStatus FleetCore::status_of(const std::string& name, const Model& model) co
   }
   if (const auto placed = layout_.models.find(name); placed != layout_.models.end()) {
     status.context_tokens = placed->second.context_tokens;
+    const std::size_t num_pools = std::min(placed->second.needs.size(), layout_.devices.size());
+    for (std::size_t i = 0; i < num_pools; ++i) {
+      if (placed->second.needs[i] == 0) continue;
+      status.memory.push_back({layout_.devices[i].id, placed->second.needs[i]});
+    }
   }
   bool has_ready = false;
   const auto add = [&](const Backend& backend) {

@@ -20,16 +20,20 @@ Json text_or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
 }
 
-Json to_json(const BackendStatus& backend) {
+Json to_json(const std::vector<DeviceShare>& shares) {
   Json devices = Json::array();
-  for (const DeviceShare& share : backend.devices) {
+  for (const DeviceShare& share : shares) {
     devices.push_back({{"device", share.device}, {"bytes", share.bytes}});
   }
+  return devices;
+}
+
+Json to_json(const BackendStatus& backend) {
   return {{"name", backend.name},
           {"state", backend.state},
           {"reason", text_or_null(backend.reason)},
           {"pid", backend.pid > 0 ? Json(backend.pid) : Json(nullptr)},
-          {"devices", std::move(devices)},
+          {"devices", to_json(backend.devices)},
           {"restarts", backend.restarts},
           {"load_s", backend.load_s},
           {"running", backend.running},
@@ -52,6 +56,7 @@ Json model_object(const ModelStatus& model, std::int64_t created_unix_s) {
       {"pinned", model.pinned},
       {"running", model.running},
       {"waiting", model.waiting},
+      {"memory", to_json(model.memory)},
       {"placement", std::move(placement)},
       {"meta", {{"n_ctx", model.context_tokens > 0 ? Json(model.context_tokens) : Json()}}}};
 }

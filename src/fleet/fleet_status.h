@@ -54,6 +54,7 @@ struct ModelStatus {
   std::int32_t running = 0;
   std::int32_t waiting = 0;
   std::vector<BackendStatus> backends;
+  std::vector<DeviceShare> memory;  // that it takes of each device while it is loaded
   ModelCounters counters;
 };
 

@@ -36,6 +36,10 @@ struct Candidate {
   bool is_resident() const { return !config->residency.on_demand || config->residency.pinned; }
 };
 
+std::string where_of(const ModelConfig& model) {
+  return fmt::format("{}: [[model]] {}", model.line.number, model.name);
+}
+
 class Placer {
  public:
   Placer(const FleetConfig& config, FleetMachine machine,
@@ -66,7 +70,11 @@ class Placer {
     candidate.sets_are_replicas = !wish.devices.empty() && wish.replicas.has_value();
     for (const auto& names : wish.devices) {
       const auto devices = machine_.named_devices(names);
-      if (!devices.ok()) return devices.error().at("[[model]] " + model.name);
+      if (!devices.ok()) {
+        Error error = devices.error();
+        error.where = "`devices`";  // not the flag of that name
+        return error.at(where_of(model));
+      }
       if (candidate.sets_are_replicas) {
         candidate.sets.push_back(*devices);
       } else {
@@ -94,7 +102,7 @@ class Placer {
       if (makes_sense || candidate.why_none.empty()) candidate.why_none = option.error().what;
       // No room is an outcome; what can be nowhere as it was asked for is an error.
       if (!makes_sense && ++num_senseless == candidate.sets.size()) {
-        return option.error().at("[[model]] " + candidate.config->name);
+        return option.error().at(where_of(*candidate.config));
       }
     }
     return {};

@@ -85,7 +85,8 @@ inline constexpr std::int64_t kWorkerProcessBytes = 64 * kMiB;
 // replicas are added one at a time while the objective grows by more than 0.05.
 // Residents all fit together; each on-demand model fits beside those that are pinned.
 // The same input gives the same placement. Errors: devices that the machine has not, requests that
-// contradict themselves; where something does not fit, the placement says so.
+// contradict themselves, with the line of the file where they were asked for; where something does
+// not fit, the placement says so.
 Result<FleetPlacement> place_fleet(const FleetConfig& config, const Machine& machine,
                                    const std::vector<std::optional<ModelSpec>>& specs);
 

@@ -130,7 +130,11 @@ Result<FleetMachine> FleetMachine::create(const Machine& machine, const Placemen
   }
   const auto named =
       out.named_devices(policy.devices.empty() ? std::vector<std::string>{"auto"} : policy.devices);
-  if (!named.ok()) return named.error().at("[placement] devices");
+  if (!named.ok()) {
+    Error error = named.error();
+    error.where = " [placement]: `devices`";
+    return error;
+  }
   out.auto_devices_ = *named;
   return out;
 }

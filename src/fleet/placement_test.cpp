@@ -217,7 +217,8 @@ TEST(Placement, DevicesThatAreNotThereAreErrors) {
   const auto spec = plannable_model("llama-3-8b", "q4_k_m");
   const auto placement = place_fleet(outcome.config, gpus("1x RTX 3090"), {spec->spec});
   ASSERT_FALSE(placement.ok());
-  EXPECT_THAT(placement.error().to_string(), HasSubstr("[[model]] a"));
+  EXPECT_TRUE(placement.error().to_string().starts_with("1: [[model]] a: `devices`: "))
+      << placement.error().to_string();
   EXPECT_THAT(placement.error().to_string(), HasSubstr("no such GPU"));
 }
 

@@ -315,6 +315,7 @@ void Router::change_residency(const Exchange& exchange, bool load) {
     if (!status.ok()) {
       ApiError error = api_error_of(status.error());
       if (status.error().code == ErrorCode::kDoesNotFit) error.status = 409;
+      if (status.error().code == ErrorCode::kBusy) error.status = 503;  // not for want of a place
       return refuse(*exchange, error);
     }
     respond_json(*exchange,

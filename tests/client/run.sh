@@ -14,9 +14,10 @@ skip() { echo "SKIPPED: $1" | tee "$reason"; exit 77; }
 
 command -v node >/dev/null && command -v npm >/dev/null || skip "no node and npm here (apt-get install nodejs npm)"
 [ "$(node -p 'parseInt(process.versions.node)')" -ge 18 ] || skip "node is older than 18"
-if [ "$3" = page_test.mjs ]; then
-  command -v "${CHROMIUM:-chromium}" >/dev/null || skip "no chromium here (apt-get install chromium)"
-fi
+case "$3" in
+  *page_test.mjs)
+    command -v "${CHROMIUM:-chromium}" >/dev/null || skip "no chromium here (apt-get install chromium)" ;;
+esac
 cp "$here"/*.mjs "$here"/package.json "$here"/package-lock.json "$work"/
 cd "$work"
 # Installed once; again when the lock has changed. Tests that start together take turns.

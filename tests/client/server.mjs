@@ -1,12 +1,15 @@
-// Starts `tandem serve` on a free port, for tests.
+// Starts the program as a server on a free port, for tests.
 
 import { spawn } from "node:child_process";
 
-export async function startServer(...flags) {
+export const startServer = (...flags) =>
+  startProgram("serve", "--port", "0", "--access-log", "none", ...flags);
+
+// The arguments are those of `tandem`, and have it listen on the loopback address.
+export async function startProgram(...args) {
   const program = process.env.TANDEM_PROGRAM;
   if (!program) throw new Error("TANDEM_PROGRAM names no program");
-  const child = spawn(program, ["serve", "--port", "0", "--access-log", "none", ...flags],
-    { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   let text = "";
   const port = await new Promise((resolve, reject) => {
     child.stderr.on("data", (data) => {
