@@ -26,7 +26,7 @@ class FleetFixture : public testing::Test {
     std::string head = fmt::format(R"(
 [supervision]
 restart_delay_s = 0.05
-max_restarts = {}
+max_restarts = 2
 failed_cooldown_s = 60
 health_interval_s = 0.1
 health_timeout_s = 5
@@ -42,7 +42,7 @@ command = ["{}", "{{port}}", "{{name}}", "400"]
 name = "broken"
 command = ["/bin/false", "{{port}}"]
 )",
-                                   max_restarts_, TANDEM_SCRIPTED_WORKER, TANDEM_SCRIPTED_WORKER);
+                                   TANDEM_SCRIPTED_WORKER, TANDEM_SCRIPTED_WORKER);
     if (with_keys_) {
       head += R"(
 [[key]]
@@ -169,7 +169,6 @@ admin = true
   }
 
   bool with_keys_ = true;
-  int max_restarts_ = 2;  // before a model is given up for a while
   LoopThread loop_;
   std::mutex mutex_;
   std::string toml_;  // guarded by mutex_
