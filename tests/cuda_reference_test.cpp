@@ -58,6 +58,7 @@ TEST_P(CudaReference, LogitsTextAndRepetition) {
         arithmetic == Arithmetic::kFloat ? model->float_tolerance : model->int8_tolerance;
     RunChoice run;
     run.arithmetic = arithmetic;
+    run.make_gpu_group = cuda_group_maker();
     auto runtime = start_on(*model, GetParam().split, run, cuda_device_maker(arithmetic));
     ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
     const std::size_t num_prompts = std::min(cuda_num_prompts(), model->prompts.size());

@@ -18,6 +18,7 @@
 #include "app/session.h"
 #include "base/checked.h"
 #include "base/log.h"
+#include "comm/local/local_group.h"
 #include "engine/sampler.h"
 #include "server/model_server.h"
 #include "server/native/rerank_head.h"
@@ -53,6 +54,8 @@ struct ServeOptions {
 struct LoadedModel {
   std::unique_ptr<Engine> engine;
   ServedModel served;
+  // Why the model cannot be run any more in this process.
+  std::shared_ptr<SharedFailure> loss = std::make_shared<SharedFailure>();
 };
 
 // The total of KV tokens by hand: the plan's blocks and bytes follow.
@@ -130,10 +133,15 @@ Result<LoadedModel> load(const ServeOptions& options) {
     TANDEM_TRY(engine.draft_model, load_draft_model(options.draft, options.model, plan,
                                                     served.tokenizer->vocabulary()));
   }
-  engine.rebuild_runner = [model, plan, model_options = options.model,
-                           runtime_options]() -> Result<std::unique_ptr<ModelRunner>> {
-    TANDEM_TRY(auto rebuilt, start_runtime(model, plan, model_options, runtime_options));
-    return std::unique_ptr<ModelRunner>(std::move(rebuilt));
+  // A GPU that has failed stays so in a process; a new one may find it well. Who supervises this
+  // one learns of it by the end.
+  engine.rebuild_runner = [model, plan, model_options = options.model, runtime_options,
+                           loss = loaded.loss]() -> Result<std::unique_ptr<ModelRunner>> {
+    auto rebuilt = start_runtime(model, plan, model_options, runtime_options);
+    if (rebuilt.ok()) return std::unique_ptr<ModelRunner>(std::move(*rebuilt));
+    loss->set(rebuilt.error());
+    kill(getpid(), SIGTERM);
+    return rebuilt.error();
   };
   loaded.engine = std::make_unique<Engine>(std::move(runtime), served.tokenizer, std::move(engine));
   served.engine = loaded.engine.get();
@@ -240,6 +248,7 @@ Status serve(ServeOptions options) {
       host.ends_with(".sock") ? host : fmt::format("{}://{}:{}", scheme, host, server->port());
   fmt::print(stderr, "serving {} on {}\n", loaded.served.name, place);
   serve_until_signalled(*server, signals, options.drain_timeout_s);
+  if (const auto loss = loaded.loss->get()) return loss->at("the ranks cannot be rebuilt");
   return {};
 }
 

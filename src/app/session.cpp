@@ -9,9 +9,12 @@
 
 #include "app/default_model.h"
 #include "app/progress.h"
+#include "base/log.h"
+#include "comm/cuda/cuda_group.h"
 #include "device/device.h"
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
+#include "runtime/gpu_groups.h"
 
 namespace tandem {
 namespace {
@@ -63,6 +66,24 @@ Result<std::unique_ptr<Device>> open_cpu(const MachineDevice& device, const Mode
   cpu.arithmetic = arithmetic_of(options);
   cpu.instruction_set = options.instruction_set;
   return create_cpu_device(device.id, cpu);
+}
+
+// GPUs exchange among themselves; where they do so by way of the host, the user hears why.
+GpuGroupMaker gpu_group_maker() {
+  return [](std::span<Device* const> devices,
+            const LocalGroupOptions& local) -> Result<std::vector<std::unique_ptr<Communicator>>> {
+    CudaGroupOptions gpu;
+    gpu.deadline_us = local.deadline_us;
+    gpu.algorithm = local.algorithm;
+    gpu.measure_crossovers = true;
+    gpu.max_bytes = local.max_bytes;
+    TANDEM_TRY(CudaGroup group, create_cuda_group(devices, gpu));
+    for (const std::string& note : group.notes) spdlog::warn("{}", note);
+    if (group.transport == GpuTransport::kHost) {
+      spdlog::warn("the GPUs of a stage exchange through host memory, which is slower");
+    }
+    return std::move(group.seats);
+  };
 }
 
 std::vector<const RankPlan*> ranks_of(const Plan& plan) {
@@ -129,8 +150,8 @@ Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan pl
   runtime_options.on_load_progress = [&progress](std::int64_t done, std::int64_t total) {
     progress.update(done, total);
   };
-  return Runtime::create(std::move(plan), model.spec, model.file, std::move(devices),
-                         runtime_options);
+  return create_runtime(std::move(plan), model.spec, model.file, std::move(devices),
+                        runtime_options, gpu_group_maker());
 }
 
 }  // namespace tandem

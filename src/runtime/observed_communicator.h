@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "comm/recordable.h"
 
 namespace tandem {
 
@@ -26,6 +27,11 @@ class ObservedCommunicator : public Communicator {
   const CommStats& stats() const override { return inner_->stats(); }
   void reset_stats() override { inner_->reset_stats(); }
 
+  // As Recordable; never while arithmetic is stretched, which is the host's doing.
+  bool can_be_recorded() const {
+    const auto* recordable = dynamic_cast<const Recordable*>(inner_.get());
+    return slowdown_ <= 0 && recordable != nullptr && recordable->can_be_recorded();
+  }
   // The rank begins a step: its arithmetic is measured from here.
   void begin_step();
   // Grows while the rank makes progress. Any thread.

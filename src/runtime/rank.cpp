@@ -13,12 +13,24 @@ double seconds_of(std::int64_t nanoseconds) {
   return static_cast<double>(nanoseconds) * 1e-9;
 }
 
+// Of a step that is recorded: what decodes together, one recording for each number.
+constexpr std::int64_t kRecordedTokens = 64;
+
 CommStats operator-(const CommStats& now, const CommStats& before) {
   CommStats delta;
   delta.wait_seconds = now.wait_seconds - before.wait_seconds;
   delta.move_seconds = now.move_seconds - before.move_seconds;
   delta.sent_bytes = now.sent_bytes - before.sent_bytes;
   return delta;
+}
+
+// The device's own failure, and the step in which it showed.
+Error in_step(const Status& status, std::uint64_t index, const MicroStep& step) {
+  Error error = status.error();
+  if (error.code == ErrorCode::kDeviceFailed || error.code == ErrorCode::kOutOfMemory) {
+    error.what += fmt::format(" (in step {}, of {} tokens)", index, step.batch->num_tokens());
+  }
+  return error;
 }
 
 std::int64_t num_output_rows(const MicroStep& step) {
@@ -36,6 +48,7 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   Device& device = *seat_.device;
   const RankShard& shard = seat_.plan.shard;
   stream_ = device.create_stream();
+  recorder_ = dynamic_cast<StepRecorder*>(stream_.get());
   const LoadRequest request{*seat_.spec, *seat_.file, shard, seat_.context_tokens, on_bytes};
   TANDEM_TRY(DecoderParameters parameters, load_parameters(request, device, *stream_));
   const ActivationSizes sizes =
@@ -76,7 +89,7 @@ bool Rank::must_compute_output() const {
 
 Status Rank::run_step(StepQueue& queue, std::uint64_t index, MicroStep step) {
   const std::int64_t began = monotonic_ns();
-  TANDEM_TRY_STATUS(execute(step, queue));
+  if (Status status = execute(step, queue); !status.ok()) return in_step(status, index, step);
   const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), 1);
   if (seat_.trace) trace_step(step, "compute", spent, began);
   seat_.group->sign();
@@ -92,9 +105,22 @@ Status Rank::execute(const MicroStep& step, StepQueue& queue) {
   decoder_->begin(*stream_, *step.batch);
   TANDEM_TRY_STATUS(enter(step));
   seat_.group->begin_step();  // waiting for the stage before is no arithmetic of this rank
-  TANDEM_TRY_STATUS(decoder_->run_layers(*stream_, *seat_.group));
+  TANDEM_TRY_STATUS(run_layers(step));
   TANDEM_TRY_STATUS(leave(step, queue));
   return stream_->synchronize(deadline_us_);
+}
+
+// The layers of a decode step start as one piece where the stream can record and no collective
+// needs the host. In longer steps the gaps between kernels do not count.
+Status Rank::run_layers(const MicroStep& step) {
+  const std::int64_t num_tokens = step.batch->num_tokens();
+  const bool records =
+      recorder_ != nullptr && num_tokens <= kRecordedTokens && seat_.group->can_be_recorded();
+  if (!records) return decoder_->run_layers(*stream_, *seat_.group);
+  recorder_->begin_step(static_cast<std::uint64_t>(num_tokens));
+  Status status = decoder_->run_layers(*stream_, *seat_.group);
+  recorder_->end_step();
+  return status;
 }
 
 // The stage's input: embedded here, or from the stage before.

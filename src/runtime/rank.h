@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/trace.h"
+#include "device/step_recorder.h"
 #include "gguf/gguf_file.h"
 #include "nn/decoder.h"
 #include "plan/plan.h"
@@ -71,6 +72,7 @@ class Rank {
   bool must_compute_output() const;
   Status run_step(StepQueue& queue, std::uint64_t index, MicroStep step);
   Status execute(const MicroStep& step, StepQueue& queue);
+  Status run_layers(const MicroStep& step);
   Status enter(const MicroStep& step);
   Status embed(const StepBatch& batch);
   Status leave(const MicroStep& step, StepQueue& queue);
@@ -83,6 +85,7 @@ class Rank {
 
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
+  StepRecorder* recorder_ = nullptr;  // stream_, if it is one
   std::optional<Decoder> decoder_;
   const GgufTensor* embedding_ = nullptr;
   std::vector<std::byte> embedded_rows_;  // of the step at hand

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <atomic>
 #include <latch>
 #include <map>
@@ -12,6 +13,7 @@
 #include "base/units.h"
 #include "comm/staged/staged.h"
 #include "gguf/gguf_file.h"
+#include "runtime/gpu_groups.h"
 #include "runtime/micro_batch.h"
 #include "runtime/rank.h"
 
@@ -25,10 +27,12 @@ constexpr std::int64_t kBackstopUs = 600'000'000;
 
 class ThreadedRuntime : public Runtime {
  public:
-  ThreadedRuntime(Plan plan, const ModelSpec& spec, const RuntimeOptions& options)
+  ThreadedRuntime(Plan plan, const ModelSpec& spec, const RuntimeOptions& options,
+                  GpuGroupMaker make_gpu_group)
       : plan_(std::move(plan)),
         spec_(spec),
         options_(options),
+        make_gpu_group_(std::move(make_gpu_group)),
         queue_(static_cast<std::int32_t>(plan_.num_ranks())) {}
 
   ~ThreadedRuntime() override {
@@ -61,8 +65,11 @@ class ThreadedRuntime : public Runtime {
   }
 
  private:
-  void seat_ranks(std::shared_ptr<const GgufFile> file,
-                  std::vector<std::unique_ptr<Device>> devices);
+  Status seat_ranks(std::shared_ptr<const GgufFile> file,
+                    std::vector<std::unique_ptr<Device>> devices);
+  Result<std::vector<std::unique_ptr<Communicator>>> make_group(
+      std::span<const std::unique_ptr<Device>> devices) const;
+  std::int64_t message_bytes() const;  // the largest between two ranks
   std::shared_ptr<StageLink> link_outputs() const;
   void run_rank(Rank& rank, std::latch& loaded);
   void fail(const Error& error);
@@ -73,6 +80,7 @@ class ThreadedRuntime : public Runtime {
   Plan plan_;
   const ModelSpec spec_;
   RuntimeOptions options_;
+  GpuGroupMaker make_gpu_group_;
   StepQueue queue_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<std::thread> threads_;
@@ -100,28 +108,51 @@ std::shared_ptr<StageLink> ThreadedRuntime::link_outputs() const {
   return create_local_link(options);
 }
 
-void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
-                                 std::vector<std::unique_ptr<Device>> devices) {
-  const std::int64_t message_bytes = std::int64_t{plan_.micro_batch_tokens} * spec_.hidden_size *
-                                     static_cast<std::int64_t>(sizeof(float));
+// The seats of one stage's ranks. GPUs exchange among themselves where they can; else ranks are
+// threads that meet in host memory.
+Result<std::vector<std::unique_ptr<Communicator>>> ThreadedRuntime::make_group(
+    std::span<const std::unique_ptr<Device>> devices) const {
+  LocalGroupOptions options;
+  options.size = static_cast<int>(devices.size());
+  options.max_bytes = message_bytes();
+  options.deadline_us = kBackstopUs;
+  options.algorithm = options_.reduce_algorithm;
+  options.injected_delay_us = options_.injected_link_delay_us;
+  const bool all_gpus = std::ranges::all_of(
+      devices, [](const auto& device) { return device->info().kind == DeviceKind::kCuda; });
+  if (all_gpus && devices.size() > 1 && make_gpu_group_) {
+    std::vector<Device*> gpus;
+    for (const auto& device : devices) gpus.push_back(device.get());
+    auto seats = make_gpu_group_(gpus, options);
+    if (seats.ok() || seats.error().code != ErrorCode::kUnsupported) return seats;
+  }
+  auto seats = create_local_group(options);
+  for (std::size_t r = 0; r < devices.size(); ++r) {
+    if (devices[r]->info().is_host_memory) continue;
+    seats[r] = make_staged(std::move(seats[r]), kBackstopUs);
+  }
+  return seats;
+}
+
+std::int64_t ThreadedRuntime::message_bytes() const {
+  return std::int64_t{plan_.micro_batch_tokens} * spec_.hidden_size *
+         static_cast<std::int64_t>(sizeof(float));
+}
+
+Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
+                                   std::vector<std::unique_ptr<Device>> devices) {
   std::size_t next_device = 0;
   std::shared_ptr<StageLink> from_previous;
   const std::shared_ptr<StageLink> output_link = link_outputs();
   const auto num_stages = static_cast<std::int32_t>(plan_.stages.size());
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     const StagePlan& stage = plan_.stages[s];
-    LocalGroupOptions group_options;
-    group_options.size = static_cast<int>(stage.ranks.size());
-    group_options.max_bytes = message_bytes;
-    group_options.deadline_us = kBackstopUs;
-    group_options.algorithm = options_.reduce_algorithm;
-    group_options.injected_delay_us = options_.injected_link_delay_us;
-    auto seats = create_local_group(group_options);
+    TANDEM_TRY(auto seats, make_group(std::span(devices).subspan(next_device, stage.ranks.size())));
     std::shared_ptr<StageLink> to_next;
     if (s + 1 < plan_.stages.size()) {
       LocalLinkOptions link_options;
       link_options.num_receivers = static_cast<int>(plan_.stages[s + 1].ranks.size());
-      link_options.max_bytes = message_bytes;
+      link_options.max_bytes = message_bytes();
       link_options.deadline_us = kBackstopUs;
       link_options.injected_delay_us = options_.injected_link_delay_us;
       to_next = create_local_link(link_options);
@@ -140,7 +171,6 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.device = std::move(devices[next_device]);
       // Ranks are threads that meet in host memory.
       const bool staged = !seat.device->info().is_host_memory;
-      if (staged) seats[r] = make_staged(std::move(seats[r]), kBackstopUs);
       seat.group = std::make_unique<ObservedCommunicator>(
           std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0,
           options_.injected_slowdown_from_step);
@@ -156,11 +186,12 @@ void ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
     }
     from_previous = to_next;
   }
+  return {};
 }
 
 Status ThreadedRuntime::start(std::shared_ptr<const GgufFile> file,
                               std::vector<std::unique_ptr<Device>> devices) {
-  seat_ranks(std::move(file), std::move(devices));
+  TANDEM_TRY_STATUS(seat_ranks(std::move(file), std::move(devices)));
   std::latch loaded(static_cast<std::ptrdiff_t>(ranks_.size()));
   for (const auto& rank : ranks_) {
     threads_.emplace_back([this, &loaded, &rank = *rank] { run_rank(rank, loaded); });
@@ -313,13 +344,22 @@ Result<std::unique_ptr<Runtime>> Runtime::create(Plan plan, const ModelSpec& spe
                                                  std::shared_ptr<const GgufFile> file,
                                                  std::vector<std::unique_ptr<Device>> devices,
                                                  const RuntimeOptions& options) {
+  return create_runtime(std::move(plan), spec, std::move(file), std::move(devices), options, {});
+}
+
+Result<std::unique_ptr<Runtime>> create_runtime(Plan plan, const ModelSpec& spec,
+                                                std::shared_ptr<const GgufFile> file,
+                                                std::vector<std::unique_ptr<Device>> devices,
+                                                const RuntimeOptions& options,
+                                                GpuGroupMaker make_gpu_group) {
   TANDEM_TRY_STATUS(validate(plan, spec));
   if (!plan.fits) return Error{ErrorCode::kDoesNotFit, plan.why_not, "plan", {}, {}};
   if (devices.size() != static_cast<std::size_t>(plan.num_ranks())) {
     return invalid_argument("the plan needs another number of devices",
                             std::to_string(plan.num_ranks()), std::to_string(devices.size()));
   }
-  auto runtime = std::make_unique<ThreadedRuntime>(std::move(plan), spec, options);
+  auto runtime =
+      std::make_unique<ThreadedRuntime>(std::move(plan), spec, options, std::move(make_gpu_group));
   TANDEM_TRY_STATUS(runtime->start(std::move(file), std::move(devices)));
   return std::unique_ptr<Runtime>(std::move(runtime));
 }

@@ -43,7 +43,7 @@ bool capture_forbids(cudaStream_t stream) {
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
                             cudaStream_t stream) {
   return push_copy(stream, kind_of<&cudaMemcpyAsync>(), [=] {
-    if (bytes > 0) std::memmove(to, from, bytes);
+    if (bytes > 0 && !simt::store_is_lost(to)) std::memmove(to, from, bytes);
   });
 }
 

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "simt/machine.h"
 
@@ -46,6 +48,20 @@ cudaError_t& last_error() {
 
 bool has_device(int device) {
   return device >= 0 && device < machine().options.num_gpus;
+}
+
+bool store_is_lost(const void* address) {
+  Machine& all = machine();
+  if (all.options.lost_writes.empty()) return false;  // set while no stream lives
+  const std::lock_guard lock(all.mutex);
+  auto next = all.allocations.upper_bound(const_cast<void*>(address));
+  if (next == all.allocations.begin()) return false;
+  const auto& [begin, allocation] = *std::prev(next);
+  const bool inside = static_cast<const std::byte*>(address) <
+                      static_cast<const std::byte*>(begin) + allocation.bytes;
+  const std::pair<int, int> pair(current_device(), allocation.device);
+  const auto& lost = all.options.lost_writes;
+  return inside && std::find(lost.begin(), lost.end(), pair) != lost.end();
 }
 
 namespace {

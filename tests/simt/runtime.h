@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "simt/vector_types.h"
 
@@ -198,6 +200,8 @@ struct MachineOptions {
   int num_gpus = 2;
   std::size_t memory_bytes = std::size_t{1} << 30;
   bool peer_access = true;
+  // Pairs (from, to) whose peer access lies: what `from` writes into the memory of `to` is lost.
+  std::vector<std::pair<int, int>> lost_writes;
   int major = 9;
   int minor = 0;
   int num_multiprocessors = 4;
@@ -222,6 +226,9 @@ struct Counters {
   std::int64_t live_bytes = 0;  // device memory
 };
 Counters counters(int device);
+
+// Is what the calling stream's GPU writes to `address` lost (MachineOptions::lost_writes)?
+bool store_is_lost(const void* address);
 
 // Puts `work` on the stream, or into the graph that it captures. The stream's thread runs it;
 // a non-empty result is an error in words.

@@ -48,7 +48,8 @@ Result<std::unique_ptr<Runtime>> start_on(const ReferenceModel& model, const Spl
   TANDEM_TRY(Plan plan, lay_out(model.spec, request));
   RuntimeOptions options;
   options.deadline_us = run.deadline_us;
-  return Runtime::create(std::move(plan), model.spec, model.file, std::move(devices), options);
+  return create_runtime(std::move(plan), model.spec, model.file, std::move(devices), options,
+                        run.make_gpu_group);
 }
 
 Result<std::vector<float>> logits_of(ModelRunner& runner, const std::vector<std::int32_t>& tokens,

@@ -7,6 +7,7 @@
 
 #include "device/device.h"
 #include "plan/layout.h"
+#include "runtime/gpu_groups.h"
 #include "runtime/runtime.h"
 #include "support/reference_model.h"
 
@@ -27,6 +28,7 @@ struct RunChoice {
   std::int32_t max_batch_tokens = 64;  // below the longest prompt: chunks are exercised
   std::int32_t micro_batch_tokens = 24;
   std::int64_t deadline_us = 30'000'000;
+  GpuGroupMaker make_gpu_group;  // of groups of GPUs; null: through host memory
   // Puts something between a rank (numbered over all stages) and its device; empty: nothing.
   std::function<std::unique_ptr<Device>(int, std::unique_ptr<Device>)> wrap_device;
 };

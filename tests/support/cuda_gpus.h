@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "device/device.h"
+#include "runtime/gpu_groups.h"
 
 namespace tandem::test {
 
@@ -17,6 +18,8 @@ namespace tandem::test {
 bool can_run_cuda(bool several_ranks);
 // Makes the device of rank `index`: GPUs are shared where there are fewer than ranks.
 std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arithmetic arithmetic);
+// How groups of GPUs exchange among themselves.
+GpuGroupMaker cuda_group_maker();
 // The reference models, their splits, and how many of their prompts (shortest first), that the time
 // allows.
 std::vector<std::string> cuda_reference_names();

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <string>
 
 #include "base/check.h"
@@ -83,7 +84,15 @@ Result<GpuTraits> traits_of_gpu(int index, cudaDeviceProp& properties) {
   return traits;
 }
 
+// Kernels that are loaded when they are first started may wait for all that runs on the GPU, which
+// may be a kernel that waits for another rank. Before CUDA starts; what the user has set stays.
+void load_modules_at_once() {
+  static const int result = setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  (void)result;
+}
+
 Result<std::unique_ptr<Device>> create(const std::string& id, const CudaDeviceOptions& options) {
+  load_modules_at_once();
   TANDEM_TRY(const int count, count_gpus());
   if (options.gpu_index < 0 || options.gpu_index >= count) {
     return not_found("no such GPU, CUDA sees " + std::to_string(count));

@@ -103,6 +103,7 @@ Status CudaStream::synchronize(std::int64_t deadline_us) {
   if (poison_) return *poison_;
   (void)cudaSetDevice(context_.gpu.index);
   Status status = wait_for_stream(context_.stream, deadline_us, device_id_);
+  if (status.ok() && check_) status = check_();
   if (!status.ok()) {
     if (status.error().code != ErrorCode::kDeadline) poison_ = status.error();
     return status;

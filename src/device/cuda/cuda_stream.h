@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,12 +11,13 @@
 #include "device/cuda/staging.h"
 #include "device/cuda/step_graphs.h"
 #include "device/device.h"
+#include "device/step_recorder.h"
 
 namespace tandem::cuda {
 
 // The in-order queue of one rank on a GPU: a CUDA stream, and the page-locked memory that the
 // host's side of ops goes through. No op waits for the GPU.
-class CudaStream : public Stream {
+class CudaStream : public Stream, public StepRecorder {
  public:
   // device_id: for errors.
   static Result<std::unique_ptr<CudaStream>> create(std::string device_id, const GpuTraits& gpu,
@@ -29,14 +31,22 @@ class CudaStream : public Stream {
   const std::string& device_id() const { return device_id_; }
   // The error that poisoned the stream, if one did.
   const std::optional<Error>& poison() const { return poison_; }
+  // `check` is asked by every synchronize() that found all work done, and its error poisons the
+  // stream: for kernels that tell in ways of their own what went wrong. One a stream; `owner` says
+  // whose.
+  void set_check(const void* owner, std::function<Status()> check) {
+    check_owner_ = owner;
+    check_ = std::move(check);
+  }
+  const void* checked_by() const { return check_owner_; }
 
   void copy_to_device(void* device, const void* host, std::int64_t bytes) override;
   void copy_to_host(void* host, const void* device, std::int64_t bytes) override;
   void fill_zero(void* device, std::int64_t bytes) override;
   std::unique_ptr<Event> record() override;
   Status synchronize(std::int64_t deadline_us) override;
-  void begin_step(std::uint64_t key);
-  void end_step();
+  void begin_step(std::uint64_t key) override;
+  void end_step() override;
   // Steps that ran as one graph.
   std::int64_t num_graph_launches() const { return graphs_.num_launches(); }
 
@@ -85,6 +95,8 @@ class CudaStream : public Stream {
   StepGraphs graphs_;
   std::vector<std::int32_t> tables_;  // of upload_sequences
   std::optional<Error> poison_;
+  const void* check_owner_ = nullptr;
+  std::function<Status()> check_;
 };
 
 // The stream as the CUDA device made it. `stream` must be a CudaStream.

@@ -1,0 +1,143 @@
+#include "comm/cuda/cuda_group.h"
+
+#include <set>
+
+#include "base/clock.h"
+#include "comm/cuda/crossovers.h"
+#include "comm/cuda/cuda_communicator.h"
+#include "comm/cuda/peer_check.h"
+#include "comm/nccl/nccl_reduce.h"
+
+namespace tandem {
+namespace cuda {
+namespace {
+
+// Of the reductions at the start, which nobody computes beside.
+constexpr std::int64_t kTrialDeadlineUs = 5'000'000;
+
+// The seats, and what trying them out needs.
+struct Trial {
+  std::vector<std::unique_ptr<Communicator>> seats;
+  std::vector<CudaCommunicator*> communicators;  // the same
+};
+
+Result<Trial> seat_ranks(const std::vector<int>& gpus, GpuTransport transport,
+                         const CudaGroupOptions& options, std::shared_ptr<LargeReduce> large) {
+  TANDEM_TRY(auto memory, GroupMemory::create(gpus, transport));
+  LocalGroupOptions host;
+  host.size = static_cast<int>(gpus.size());
+  host.deadline_us = options.deadline_us;
+  auto host_seats = create_local_group(host);
+  Trial trial;
+  const Crossovers crossovers = usual_crossovers(memory->layout(), options.algorithm);
+  for (auto& host_seat : host_seats) {
+    auto seat = std::make_unique<CudaCommunicator>(memory, std::move(host_seat), large, options,
+                                                   crossovers);
+    trial.communicators.push_back(seat.get());
+    trial.seats.push_back(std::move(seat));
+  }
+  return trial;
+}
+
+// Reduces known numbers by every algorithm. An error, or wrong sums, in words; empty: all is well.
+Result<std::string> try_out(const std::vector<int>& gpus, std::span<Device* const> devices,
+                            GpuTransport transport, CudaGroupOptions options) {
+  options.deadline_us = kTrialDeadlineUs;
+  for (const ReduceAlgorithm algorithm :
+       {ReduceAlgorithm::kOneShot, ReduceAlgorithm::kTwoShot, ReduceAlgorithm::kRing}) {
+    options.algorithm = algorithm;
+    TANDEM_TRY(const Trial trial, seat_ranks(gpus, transport, options, nullptr));
+    TANDEM_TRY(const bool right, sums_are_right(trial.communicators, devices));
+    if (!right) return std::string("a reduction of known numbers gave wrong sums");
+  }
+  return std::string();
+}
+
+// NCCL where it is there and proves itself; a note where it does not.
+Result<std::shared_ptr<LargeReduce>> try_nccl(const std::vector<int>& gpus,
+                                              std::span<Device* const> devices,
+                                              CudaGroupOptions options,
+                                              std::vector<std::string>& notes) {
+  const bool one_rank_a_gpu = std::set<int>(gpus.begin(), gpus.end()).size() == gpus.size();
+  const bool is_wanted = options.use_nccl && options.wire == WireType::kF32 && gpus.size() > 1 &&
+                         options.algorithm == ReduceAlgorithm::kAuto;
+  if (!is_wanted || !one_rank_a_gpu) return std::shared_ptr<LargeReduce>();
+  options.algorithm = ReduceAlgorithm::kRing;  // that is, everything by NCCL
+  {
+    const auto large = create_nccl_reduce(gpus);
+    if (large == nullptr) return std::shared_ptr<LargeReduce>();
+    TANDEM_TRY(const Trial trial, seat_ranks(gpus, GpuTransport::kHost, options, large));
+    const auto right = sums_are_right(trial.communicators, devices);
+    if (!right.ok() || !*right) {
+      notes.push_back("NCCL is not used: " +
+                      (right.ok() ? std::string("it gave wrong sums") : right.error().to_string()));
+      return std::shared_ptr<LargeReduce>();
+    }
+  }
+  return create_nccl_reduce(gpus);  // the seats that tried it took it with them
+}
+
+std::string text_of(const Result<std::string>& outcome) {
+  return outcome.ok() ? *outcome : outcome.error().to_string();
+}
+
+// The transport to use. Notes say why it is not peer access.
+Result<GpuTransport> choose_transport(const std::vector<int>& gpus,
+                                      std::span<Device* const> devices,
+                                      const CudaGroupOptions& options,
+                                      std::vector<std::string>& notes) {
+  if (options.transport != GpuTransport::kHost) {
+    TANDEM_TRY(notes, find_peer_faults(gpus));
+    if (notes.empty()) {
+      const auto outcome = try_out(gpus, devices, GpuTransport::kPeer, options);
+      if (outcome.ok() && outcome->empty()) return GpuTransport::kPeer;
+      notes.push_back("peer access between GPUs: " + text_of(outcome));
+    }
+    if (options.transport == GpuTransport::kPeer) {
+      return Error{ErrorCode::kDeviceFailed, notes.front(), {}, "peer access", {}};
+    }
+  }
+  const auto outcome = try_out(gpus, devices, GpuTransport::kHost, options);
+  if (outcome.ok() && outcome->empty()) return GpuTransport::kHost;
+  return Error{ErrorCode::kDeviceFailed,
+               "GPUs cannot exchange through host memory: " + text_of(outcome),
+               {},
+               {},
+               {}};
+}
+
+Result<std::vector<int>> gpus_of(std::span<Device* const> devices) {
+  if (devices.empty() || devices.size() > static_cast<std::size_t>(kMaxRanks)) {
+    return unsupported({}, "a group of GPUs has another number of ranks",
+                       "1 to " + std::to_string(kMaxRanks), std::to_string(devices.size()));
+  }
+  std::vector<int> gpus;
+  for (Device* device : devices) {
+    TANDEM_CHECK(device->info().kind == DeviceKind::kCuda, "a group of GPUs");
+    const auto stream = device->create_stream();
+    gpus.push_back(cuda_stream_of(*stream).context().gpu.index);
+  }
+  return gpus;
+}
+
+}  // namespace
+}  // namespace cuda
+
+Result<CudaGroup> create_cuda_group(std::span<Device* const> devices,
+                                    const CudaGroupOptions& options) {
+  TANDEM_TRY(const std::vector<int> gpus, cuda::gpus_of(devices));
+  CudaGroup group;
+  TANDEM_TRY(group.transport, cuda::choose_transport(gpus, devices, options, group.notes));
+  TANDEM_TRY(auto large, cuda::try_nccl(gpus, devices, options, group.notes));
+  TANDEM_TRY(cuda::Trial trial, cuda::seat_ranks(gpus, group.transport, options, large));
+  if (options.measure_crossovers && options.algorithm == ReduceAlgorithm::kAuto &&
+      gpus.size() > 1) {
+    TANDEM_TRY(const cuda::Crossovers measured,
+               cuda::measure_crossovers(trial.communicators, devices, options.max_bytes));
+    for (cuda::CudaCommunicator* seat : trial.communicators) seat->set_crossovers(measured);
+  }
+  group.seats = std::move(trial.seats);
+  return group;
+}
+
+}  // namespace tandem

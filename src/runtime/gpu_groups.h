@@ -1,0 +1,25 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/runtime.h"
+
+namespace tandem {
+
+// Makes the seats of a group whose ranks are all on GPUs, which then exchange among themselves.
+// kUnsupported: not this group; it goes through host memory.
+using GpuGroupMaker = std::function<Result<std::vector<std::unique_ptr<Communicator>>>(
+    std::span<Device* const> devices, const LocalGroupOptions& options)>;
+
+// Runtime::create() with groups of GPUs made by `make_gpu_group`. Where it is null, as in
+// Runtime::create(), they exchange through host memory and the host waits in every layer.
+Result<std::unique_ptr<Runtime>> create_runtime(Plan plan, const ModelSpec& spec,
+                                                std::shared_ptr<const GgufFile> file,
+                                                std::vector<std::unique_ptr<Device>> devices,
+                                                const RuntimeOptions& options,
+                                                GpuGroupMaker make_gpu_group);
+
+}  // namespace tandem

@@ -1,0 +1,106 @@
+// What the runtime does with GPUs that can be observed and broken: emulated ones.
+#include <gtest/gtest.h>
+
+#include "runtime/evaluate.h"
+#include "simt/runtime.h"
+#include "support/cpu_runtime.h"
+#include "support/cuda_gpus.h"
+#include "support/near_tie.h"
+
+namespace tandem::test {
+namespace {
+
+const ReferenceModel& model() {
+  static const ReferenceModel loaded = load_reference("llama-mqa-q8_0").value();
+  return loaded;
+}
+
+std::unique_ptr<Runtime> start(const SplitChoice& split, bool gpus_exchange) {
+  RunChoice run;
+  if (gpus_exchange) run.make_gpu_group = cuda_group_maker();
+  return start_on(model(), split, run, cuda_device_maker(run.arithmetic)).value();
+}
+
+std::int64_t num_graph_launches() {
+  return simt::counters(0).graph_launches + simt::counters(1).graph_launches;
+}
+
+// Decode steps of a group of GPUs are graphs, from the second on; through host memory the host
+// takes part in every layer. The sums are the same either way.
+TEST(EmulatedRuntime, DecodesByGraphsWhereGpusExchangeAmongThemselves) {
+  const SplitChoice split{"tensor2", {{1, 1}}};
+  const auto& prompt = model().prompts.front().tokens;
+  const std::int64_t before = num_graph_launches();
+  const auto staged = generate_greedily(*start(split, false), prompt, 4);
+  ASSERT_TRUE(staged.ok()) << staged.error().to_string();
+  EXPECT_EQ(num_graph_launches(), before);
+  const auto recorded = generate_greedily(*start(split, true), prompt, 4);
+  ASSERT_TRUE(recorded.ok()) << recorded.error().to_string();
+  EXPECT_GE(num_graph_launches(), before + 2 * 2);
+  EXPECT_EQ(recorded->tokens, staged->tokens);
+  EXPECT_EQ(recorded->logits, staged->logits);
+}
+
+TEST(EmulatedRuntime, OneGpuDecodesByGraphs) {
+  const std::int64_t before = num_graph_launches();
+  const auto greedy =
+      generate_greedily(*start({"one", {{1}}}, true), model().prompts.front().tokens, 4);
+  ASSERT_TRUE(greedy.ok()) << greedy.error().to_string();
+  EXPECT_GE(num_graph_launches(), before + 2);
+}
+
+// An ECC error of one GPU: the error says which and in which step, and nobody is left waiting.
+TEST(EmulatedRuntime, AGpuThatFailsIsNamedWithItsStep) {
+  auto runtime = start({"tensor2", {{1, 1}}}, true);
+  const auto& prompt = model().prompts.front().tokens;
+  ASSERT_TRUE(generate_greedily(*runtime, prompt, 2).ok());
+  simt::inject_error(1, cudaErrorECCUncorrectable, 30);
+  const auto failed = generate_greedily(*runtime, prompt, 4);
+  ASSERT_FALSE(failed.ok());
+  const std::string text = failed.error().to_string();
+  EXPECT_EQ(failed.error().code, ErrorCode::kDeviceFailed) << text;
+  EXPECT_NE(text.find("cuda:1"), std::string::npos) << text;
+  EXPECT_NE(text.find("cudaErrorECCUncorrectable"), std::string::npos) << text;
+  EXPECT_NE(text.find("in step "), std::string::npos) << text;
+  runtime.reset();
+  simt::clear_errors();
+  EXPECT_TRUE(generate_greedily(*start({"one", {{1}}}, true), prompt, 1).ok());
+}
+
+// 32 tokens in windows of 16. With float arithmetic the two differ by rounding alone: each logit by
+// the noise that the model's tolerance permits, and so does what is made of them.
+TEST(EmulatedRuntime, PerplexityIsTheProcessors) {
+  const ReferencePrompt& prompt = model().prompts.back();
+  const std::span<const std::int32_t> tokens = std::span(prompt.tokens).first(32);
+  RunChoice run;
+  run.arithmetic = Arithmetic::kFloat;
+  auto on_gpu = start_on(model(), {"one", {{1}}}, run, cuda_device_maker(run.arithmetic)).value();
+  auto on_cpu = start_on_cpu(model(), {"one", {{1}}}, run).value();
+  const auto got = measure_perplexity(*on_gpu, tokens, -1, 16, {});
+  const auto expected = measure_perplexity(*on_cpu, tokens, -1, 16, {});
+  ASSERT_TRUE(got.ok() && expected.ok());
+  EXPECT_EQ(got->num_tokens, expected->num_tokens);
+  EXPECT_NEAR(got->nll, expected->nll, near_tie(prompt, model().float_tolerance));
+}
+
+// Layers that a GPU has no room for: stages of one plan on the processor and on GPUs.
+TEST(EmulatedRuntime, StagesOnTheProcessorAndOnGpusMakeOneModel) {
+  RunChoice run;
+  run.make_gpu_group = cuda_group_maker();
+  const auto make_device = [&](int index) -> Result<std::unique_ptr<Device>> {
+    if (index > 0) return cuda_device_maker(run.arithmetic)(index);
+    CpuDeviceOptions options;
+    options.cores = {0};
+    options.pin_threads = false;
+    return create_cpu_device("cpu:0", options);
+  };
+  auto runtime = start_on(model(), {"offload", {{1}, {1, 1}}}, run, make_device);
+  ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
+  const ReferencePrompt& prompt = model().prompts.front();
+  const auto logits = logits_of(**runtime, prompt.tokens, prompt.exact_positions);
+  ASSERT_TRUE(logits.ok()) << logits.error().to_string();
+  EXPECT_LE(nmse(*logits, prompt.exact.values), model().int8_tolerance);
+}
+
+}  // namespace
+}  // namespace tandem::test
