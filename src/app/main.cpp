@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // cuda:0 is the first GPU of the bus, as NVML, nvidia-smi and doctor count; by itself the CUDA
+  // runtime counts the fastest first. What the user has set stays.
+  setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID", 0);
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -59,7 +61,9 @@ class FleetChaosTest : public FleetFixture {
       ++tally_.refused;
       const bool is_known = answer.status == 429 || (answer.status >= 502 && answer.status <= 504);
       EXPECT_TRUE(is_known) << name << ' ' << answer.status << ' ' << answer.body;
-      EXPECT_TRUE(nlohmann::json::parse(answer.body, nullptr, false).contains("error"));
+      const auto json = nlohmann::json::parse(answer.body, nullptr, false);
+      EXPECT_TRUE(json.contains("error"));
+      if (json.contains("error")) note_refusal(name, answer.status, json["error"]["code"]);
     } else if (is_stream) {
       check_stream(answer.body, name, id, events);
     } else {
@@ -68,6 +72,11 @@ class FleetChaosTest : public FleetFixture {
           << answer.body;
       ++tally_.whole;
     }
+  }
+
+  void note_refusal(const std::string& name, int status, const nlohmann::json& code) {
+    const std::lock_guard lock(refusals_mutex_);
+    ++refusals_[fmt::format("{}: {} {}", name, status, code.dump())];
   }
 
   static std::string mark_of(const std::string& name) { return name == "e" ? "elsewhere" : name; }
@@ -127,6 +136,8 @@ class FleetChaosTest : public FleetFixture {
 
   ScriptedUpstream upstream_{"elsewhere"};
   Tally tally_;
+  std::mutex refusals_mutex_;
+  std::map<std::string, int> refusals_;  // by model and code; guarded by refusals_mutex_
 };
 
 TEST_F(FleetChaosTest, NoRequestIsLostDoubledOrMisrouted) {
@@ -159,6 +170,7 @@ TEST_F(FleetChaosTest, NoRequestIsLostDoubledOrMisrouted) {
   RecordProperty("broken", tally_.broken);
   fmt::print("{} whole, {} refused, {} broken off with an error\n", tally_.whole.load(),
              tally_.refused.load(), tally_.broken.load());
+  for (const auto& [what, count] : refusals_) fmt::print("refused, {}: {}\n", what, count);
   EXPECT_EQ(tally_.whole + tally_.refused + tally_.broken, num_requests());
   EXPECT_GT(tally_.whole, num_requests() / 2);
   // Everything is as it was: nobody waits, nothing is left open, the models are there again.
