@@ -170,10 +170,10 @@ std::vector<double> label_heights(const Area& area, const std::vector<ScatterPoi
     const double left = area.x(points[index].x);
     const double right = label_right(area, points[index]);
     double top = area.y(points[index].y);
-    for (const std::size_t other : placed) {  // these go down, so one look at each is enough
+    for (const std::size_t other : placed) {
       const double others_left = area.x(points[other].x);
       const double others_right = label_right(area, points[other]);
-      if (left < others_right && others_left < right && top < heights[other] + kLine) {
+      if (left < others_right && others_left < right) {
         top = std::max(top, heights[other] + kLine);
       }
     }
