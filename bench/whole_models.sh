@@ -57,23 +57,23 @@ run_types() {
 
 run_concurrency() {
   title "Sequences decoding together, q4_k_m"
-  bench l1b-q4_k_m.gguf --plans tensor --prompt 64 --gen 16 --concurrency 1,2,4,8,16,32 --repeat 3
+  bench l1b-q4_k_m.gguf --plans tensor --prompt 64 --gen 16 --concurrency 1,2,4,8,16,32
 }
 
 run_long() {
   title "4096 tokens of context, q4_k_m"
-  bench l1b-q4_k_m.gguf --plans tensor --prompt 4064 --gen "$gen" --repeat 3
+  bench l1b-q4_k_m.gguf --plans tensor --prompt 4064 --gen "$gen"
 }
 
 # Each fault must be named as the main cause in the row of two devices.
 run_faults() {
   title "Injected faults: a rank slowed by 20 %, a link by 50 us, a rank that becomes slower"
-  bench l1b-q4_k_m.gguf --plans tensor --prompt 128 --gen 16 --repeat 3 --inject-slowdown 0.2,0
+  bench l1b-q4_k_m.gguf --plans tensor --prompt 128 --gen 16 --inject-slowdown 0.2,0
   # A model whose layers are short, so that 50 us a message are its largest loss.
   show "$tandem" bench --devices "$devices" --plans tensor --prompt 64 --gen 64 --repeat 5 \
     --inject-link-delay-us 50
-  bench l1b-q4_k_m.gguf --plans tensor --prompt 128 --gen 16 --repeat 9 --min-seconds 0 \
-    --inject-slowdown 0.3,0 --inject-slowdown-from 86
+  show "$tandem" bench -m "$models/l1b-q4_k_m.gguf" --devices "$devices" --plans tensor --prompt 128 \
+    --gen 16 --repeat 9 --min-seconds 0 --inject-slowdown 0.3,0 --inject-slowdown-from 86
 }
 
 # From the program's start to the first token, file in the page cache: the first start and a second.

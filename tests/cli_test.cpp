@@ -80,6 +80,12 @@ TEST_F(Cli, RefusesWrongFlags) {
   expect_refused("nonsense", 2, "subcommand");
 }
 
+TEST_F(Cli, TheLastOfAFlagGivenTwiceCounts) {
+  const auto json =
+      json_of("run --json -n 100 -p 'In the beginning' --temp 1 -n 2 --temp 0" + kOneCore);
+  EXPECT_EQ(json["tokens"], nlohmann::json({270, 260}));
+}
+
 TEST_F(Cli, RefusesDevicesThatAreNotThere) {
   expect_refused("run -p x --devices gpu:7", 2, "gpu:7");
   expect_refused("run -p x --devices cpu:9999", 2, "9999");

@@ -1,5 +1,6 @@
 #include "app/arguments.h"
 
+#include <algorithm>
 #include <map>
 #include <string_view>
 
@@ -34,6 +35,12 @@ std::vector<std::string> with_long_flags(const std::vector<std::string>& argumen
     result.push_back(std::string(found->second) + value);
   }
   return result;
+}
+
+std::string_view short_flag_of(std::string_view long_flag) {
+  const auto found = std::ranges::find_if(
+      kLongFlags, [&](const auto& flag) { return flag.second.substr(2) == long_flag; });
+  return found == kLongFlags.end() ? std::string_view() : found->first;
 }
 
 }  // namespace tandem

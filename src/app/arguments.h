@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tandem {
@@ -9,5 +10,9 @@ namespace tandem {
 // the command-line parser knows ("--n-gpu-layers 99"). Everything else is passed through; so is
 // everything behind "--".
 std::vector<std::string> with_long_flags(const std::vector<std::string>& arguments);
+
+// llama.cpp's flag for a long one given without its dashes: "-ngl" for "n-gpu-layers"; empty where
+// there is none.
+std::string_view short_flag_of(std::string_view long_flag);
 
 }  // namespace tandem

@@ -16,6 +16,29 @@ namespace {
 // CLI11's own exit codes are many; the contract has one for wrong usage.
 constexpr int kWrongUsage = 2;
 
+// Who appends a flag to a script that has it already means the last one, as llama.cpp has it.
+void let_the_last_value_count(CLI::Option& option) {
+  const bool one_value = !option.get_positional() && option.get_expected_max() == 1;
+  if (one_value && option.get_multi_option_policy() == CLI::MultiOptionPolicy::Throw) {
+    option.take_last();
+  }
+}
+
+// The parser cannot hold "-ngl" and its kin (arguments.h); help says them all the same.
+void name_the_short_flags(CLI::Option& option) {
+  std::string flags;
+  for (const std::string& name : option.get_lnames()) {
+    const std::string_view flag = tandem::short_flag_of(name);
+    if (!flag.empty()) flags += (flags.empty() ? "" : ", ") + std::string(flag);
+  }
+  if (!flags.empty()) option.description(flags + ": " + option.get_description());
+}
+
+void for_each_option(CLI::App& app, void (*treat)(CLI::Option&)) {
+  for (CLI::Option* option : app.get_options()) treat(*option);
+  for (CLI::App* command : app.get_subcommands({})) for_each_option(*command, treat);
+}
+
 int run(int argc, char** argv) {
   CLI::App app("Tandem: one large language model over several GPUs, or several models over them");
   app.name("tandem");
@@ -42,6 +65,8 @@ int run(int argc, char** argv) {
   tandem::add_plan_command(app, outcome);
   tandem::add_compare_command(app, outcome);
   tandem::add_fleet_command(app, outcome);
+  for_each_option(app, let_the_last_value_count);
+  for_each_option(app, name_the_short_flags);
 
   std::vector<std::string> arguments =
       tandem::with_long_flags(std::vector<std::string>(argv + 1, argv + argc));

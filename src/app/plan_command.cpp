@@ -262,8 +262,7 @@ void add_plan_command(CLI::App& app, CommandOutcome& outcome) {
       ->check(CLI::Range(1, 4096));
   command->add_option("--ubatch-size", options->micro_batch_tokens, "Most tokens in one step")
       ->check(CLI::Range(1, 1 << 16));
-  command->add_option("--cache-type-k,--cache-type-v", options->kv_type, "f16, f32 or q8_0")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  command->add_option("--cache-type-k,--cache-type-v", options->kv_type, "f16, f32 or q8_0");
   command->add_option("--prompt", options->prompt, "Prompt tokens of the workload")
       ->check(CLI::Range(0, 1 << 24));
   command->add_option("--gen", options->generate, "Generated tokens of the workload")

@@ -224,7 +224,10 @@ TEST_F(SynthTest, CopiesAndPadsATokenizer) {
   ASSERT_EQ(names.size(), 32010u);
   EXPECT_EQ(names.back(), "[PAD32009]");
   EXPECT_EQ((*file->get_array("tokenizer.ggml.scores"))->size(), 32010u);
-  EXPECT_EQ((*file->get_array("tokenizer.ggml.token_type"))->size(), 32010u);
+  const auto& types = std::get<std::vector<std::int64_t>>(
+      (*file->get_array("tokenizer.ggml.token_type"))->elements);
+  ASSERT_EQ(types.size(), 32010u);
+  EXPECT_EQ(types.back(), 1) << "a token with a text: its answers are seen";
   EXPECT_EQ(*file->get_string("tokenizer.ggml.model"), "llama");
 
   what.shape.spec.vocabulary_size = 31999;

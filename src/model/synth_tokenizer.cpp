@@ -14,7 +14,6 @@ namespace {
 // Token types (llama.h, enum llama_token_type).
 constexpr std::int32_t kNormal = 1;
 constexpr std::int32_t kControl = 3;
-constexpr std::int32_t kUnused = 5;
 
 constexpr std::int64_t kNumBytes = 256;
 constexpr std::int64_t kNumSpecial = 2;
@@ -90,7 +89,9 @@ Status copy_tokenizer(GgufWriter& writer, const GgufFile& source, std::int64_t v
     } else if (key == "tokenizer.ggml.scores" && array->element_type == GgufType::kF32) {
       writer.set_value(key, padded(*array, vocabulary_size, -10000.0));
     } else if (key == "tokenizer.ggml.token_type" && array->element_type == GgufType::kI32) {
-      writer.set_value(key, padded(*array, vocabulary_size, std::int64_t{kUnused}));
+      // Not the type for unused tokens, which have no text: random weights choose them as often as
+      // others, and who measures a server would see no answer. No merge leads to them in a prompt.
+      writer.set_value(key, padded(*array, vocabulary_size, std::int64_t{kNormal}));
     } else {
       writer.set_value(key, value);
     }
