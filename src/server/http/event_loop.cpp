@@ -36,7 +36,7 @@ void EventLoop::Timer::cancel() {
   state_->timer.cancel();
 }
 
-EventLoop::EventLoop() : impl_(std::make_unique<Impl>()) {}
+EventLoop::EventLoop(Threads threads) : impl_(std::make_unique<Impl>(threads)) {}
 EventLoop::~EventLoop() = default;
 
 void EventLoop::run() {

@@ -10,6 +10,10 @@ namespace tandem {
 // run by the one thread that calls run(). What lives on a loop needs no locks of its own.
 class EventLoop {
  public:
+  // Who runs it. Several threads need strands for what must not happen at once, and hand each
+  // other their tasks; one alone saves itself that.
+  enum class Threads : std::uint8_t { kOne, kSeveral };
+
   // Runs a task once its time has come, unless it is destroyed or set anew before. Loop thread
   // only.
   class Timer {
@@ -26,7 +30,7 @@ class EventLoop {
     std::shared_ptr<State> state_;
   };
 
-  EventLoop();
+  explicit EventLoop(Threads threads = Threads::kOne);
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;

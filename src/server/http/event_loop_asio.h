@@ -10,6 +10,8 @@
 namespace tandem {
 
 struct EventLoop::Impl {
+  explicit Impl(Threads threads)
+      : io(threads == Threads::kOne ? 1 : BOOST_ASIO_CONCURRENCY_HINT_DEFAULT) {}
   boost::asio::io_context io;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work =
       boost::asio::make_work_guard(io);

@@ -29,14 +29,6 @@ std::string http_date() {
   return text;
 }
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
 std::uint16_t port_of(const asio::generic::stream_protocol::endpoint& endpoint) {
   const sockaddr* address = endpoint.data();
   if (address->sa_family == AF_INET6) {
@@ -67,20 +59,6 @@ std::string header_text(int status, const HttpResponse& response, std::string_vi
   if (!response.content_type.empty()) text += "Content-Type: " + response.content_type + "\r\n";
   for (const auto& [name, value] : response.headers) text += name + ": " + value + "\r\n";
   return text + "\r\n";
-}
-
-HttpRequest make_request(const beast::http::request<beast::http::string_body>& message,
-                         std::string peer) {
-  HttpRequest request;
-  const auto view = [](auto text) { return std::string_view(text.data(), text.size()); };
-  request.method = view(message.method_string());
-  request.path = view(message.target());
-  for (const auto& field : message) {
-    request.headers.emplace_back(lower(view(field.name_string())), view(field.value()));
-  }
-  request.peer = std::move(peer);
-  request.received_us = monotonic_us();
-  return request;
 }
 
 }  // namespace http_internal
