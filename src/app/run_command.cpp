@@ -34,20 +34,6 @@ double rate(std::int32_t count, double in_seconds) {
   return in_seconds > 0 ? count / in_seconds : 0.0;
 }
 
-// The contract's name of a reason: OpenAI's where it has one.
-std::string_view reason_text(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEndOfText:
-    case FinishReason::kStopText:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-  }
-  return "stop";
-}
-
 nlohmann::json timings_json(const LoadedModel& model, const FinishEvent& finish) {
   const double prefill_s = seconds(finish.timings.prefill_us);
   const double decode_s = seconds(finish.timings.decode_us);
@@ -73,7 +59,7 @@ void print_json(const LoadedModel& model, const Answered& answered) {
   const nlohmann::json json = {{"text", answered.text},
                                {"tokens", answered.tokens},
                                {"prompt_tokens", answered.finish.usage.prompt_tokens},
-                               {"finish_reason", reason_text(answered.finish.reason)},
+                               {"finish_reason", name_of(answered.finish.reason)},
                                {"plan", to_json(model.plan)},
                                {"timings", timings_json(model, answered.finish)},
                                {"memory", memory_json(model)}};

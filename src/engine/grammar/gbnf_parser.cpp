@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "engine/grammar/text_cursor.h"
 #include "text/utf8.h"
 
 namespace tandem {
@@ -10,16 +11,16 @@ namespace {
 
 constexpr std::size_t kMaxTextBytes = 1 << 20;
 constexpr int kMaxDepth = 100;
-constexpr std::int64_t kMaxRepetitions = 100'000;
+constexpr std::int32_t kMaxRepetitions = 100'000;
 
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
          c == '_';
 }
 
-class GbnfParser {
+class GbnfParser : TextCursor {
  public:
-  explicit GbnfParser(std::string_view text) : text_(text) {}
+  explicit GbnfParser(std::string_view text) : TextCursor(text) {}
 
   Result<Grammar> run() {
     skip_space(true);
@@ -30,12 +31,6 @@ class GbnfParser {
   }
 
  private:
-  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-  bool skip(std::string_view what) {
-    if (!text_.substr(at_).starts_with(what)) return false;
-    at_ += what.size();
-    return true;
-  }
   void skip_space(bool lines_too) {
     while (at_ < text_.size()) {
       const char c = peek();
@@ -157,26 +152,21 @@ class GbnfParser {
 
   Result<std::int32_t> parse_count() {
     skip_space(false);
-    std::int64_t count = 0;
-    const std::size_t start = at_;
-    for (; peek() >= '0' && peek() <= '9'; ++at_) {
-      count = count * 10 + (peek() - '0');
-      if (count > kMaxRepetitions)
-        return fail("too many repetitions", "at most " + std::to_string(kMaxRepetitions));
+    const auto count = read_number(kMaxRepetitions);
+    if (!count) return fail("no count", "digits");
+    if (*count > kMaxRepetitions) {
+      return fail("too many repetitions", "at most " + std::to_string(kMaxRepetitions));
     }
-    if (at_ == start) return fail("no count", "digits");
     skip_space(false);
-    return static_cast<std::int32_t>(count);
+    return *count;
   }
 
   // One character, escapes resolved.
   Result<char32_t> parse_character() {
     if (at_ >= text_.size()) return fail("the grammar ends inside of a text or class");
     if (!skip("\\")) {
-      const Utf8Char read = read_utf8(text_, at_);
-      if (read.state != Utf8Char::State::kValid) return fail("invalid UTF-8");
-      at_ += read.num_bytes;
-      return read.code_point;
+      if (const auto read = read_character()) return *read;
+      return fail("invalid UTF-8");
     }
     const char c = peek();
     ++at_;
@@ -208,19 +198,10 @@ class GbnfParser {
   }
 
   Result<char32_t> parse_hex(int num_digits) {
-    char32_t value = 0;
-    for (int i = 0; i < num_digits; ++i, ++at_) {
-      const char c = peek();
-      const char lower = static_cast<char>(c | 32);
-      const int digit = c >= '0' && c <= '9'           ? c - '0'
-                        : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10
-                                                       : -1;
-      if (digit < 0)
-        return fail("a cut escape", std::to_string(num_digits) + " hexadecimal digits");
-      value = value * 16 + static_cast<char32_t>(digit);
-    }
-    if (value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return fail("not a character");
-    return value;
+    const auto value = read_hex(num_digits);
+    if (!value) return fail("a cut escape", std::to_string(num_digits) + " hexadecimal digits");
+    if (*value > 0x10FFFF || (*value >= 0xD800 && *value < 0xE000)) return fail("not a character");
+    return *value;
   }
 
   Result<GrammarExpr> parse_text() {
@@ -251,8 +232,6 @@ class GbnfParser {
     return negated ? not_class_expr(ranges) : class_expr(std::move(ranges));
   }
 
-  std::string_view text_;
-  std::size_t at_ = 0;
   int depth_ = 0;
   GrammarBuilder builder_;
   std::unordered_map<std::string, std::int32_t> rules_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "engine/grammar/text_cursor.h"
 #include "text/utf8.h"
 
 namespace tandem {
@@ -39,9 +40,9 @@ std::optional<CodePointRanges> named_class(char c) {
   }
 }
 
-class PatternParser {
+class PatternParser : TextCursor {
  public:
-  PatternParser(std::string_view pattern, JsonRules& rules) : text_(pattern), rules_(rules) {}
+  PatternParser(std::string_view pattern, JsonRules& rules) : TextCursor(pattern), rules_(rules) {}
 
   Result<GrammarExpr> run() {
     TANDEM_TRY(GrammarExpr expr, parse_choice());
@@ -50,12 +51,6 @@ class PatternParser {
   }
 
  private:
-  char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-  bool skip(std::string_view what) {
-    if (!text_.substr(at_).starts_with(what)) return false;
-    at_ += what.size();
-    return true;
-  }
   Error fail(std::string what) const {
     return invalid_argument("pattern, character " + std::to_string(at_ + 1) + ": " +
                             std::move(what));
@@ -140,10 +135,8 @@ class PatternParser {
 
   Result<char32_t> parse_character(bool in_class) {
     if (!skip("\\")) {
-      const Utf8Char read = read_utf8(text_, at_);
-      if (read.state != Utf8Char::State::kValid) return fail("invalid UTF-8");
-      at_ += read.num_bytes;
-      return read.code_point;
+      if (const auto read = read_character()) return *read;
+      return fail("invalid UTF-8");
     }
     if (at_ >= text_.size()) return fail("a lone backslash at the end");
     const char c = text_[at_++];
@@ -176,18 +169,10 @@ class PatternParser {
   }
 
   Result<char32_t> parse_hex(int num_digits) {
-    char32_t value = 0;
-    for (int i = 0; i < num_digits; ++i, ++at_) {
-      const char c = peek();
-      const char lower = static_cast<char>(c | 32);
-      const int digit = c >= '0' && c <= '9'           ? c - '0'
-                        : lower >= 'a' && lower <= 'f' ? lower - 'a' + 10
-                                                       : -1;
-      if (digit < 0) return fail("a cut escape");
-      value = value * 16 + static_cast<char32_t>(digit);
-    }
-    if (value >= 0xD800 && value < 0xE000) return cannot("a surrogate");
-    return value;
+    const auto value = read_hex(num_digits);
+    if (!value) return fail("a cut escape");
+    if (*value >= 0xD800 && *value < 0xE000) return cannot("a surrogate");
+    return *value;
   }
 
   Result<GrammarExpr> parse_class() {
@@ -247,19 +232,13 @@ class PatternParser {
   }
 
   Result<std::int32_t> parse_count() {
-    std::int32_t count = 0;
-    const std::size_t start = at_;
-    for (; peek() >= '0' && peek() <= '9'; ++at_) {
-      count = count * 10 + (peek() - '0');
-      if (count > kMaxCount) return fail("a count above " + std::to_string(kMaxCount));
-    }
-    if (at_ == start) return fail("no count");
-    return count;
+    const auto count = read_number(kMaxCount);
+    if (!count) return fail("no count");
+    if (*count > kMaxCount) return fail("a count above " + std::to_string(kMaxCount));
+    return *count;
   }
 
-  std::string_view text_;
   JsonRules& rules_;
-  std::size_t at_ = 0;
   int depth_ = 0;
 };
 
