@@ -31,7 +31,12 @@ struct EngineOptions {
   std::shared_ptr<TraceWriter> trace;       // may be null
   SamplerFactory make_sampler;              // empty: greedy
   // Makes a new runner after the old one failed and was destroyed. Empty: the engine has failed.
+  // Called on a thread of its own, for which rebuild_deadline_ms are waited.
   std::function<Result<std::unique_ptr<ModelRunner>>()> rebuild_runner;
+  std::int64_t rebuild_deadline_ms = 600'000;
+  // What a failed runner may take to end. One with a rank that hangs does not: it is left behind,
+  // with its threads and its memory.
+  std::int64_t abandon_runner_after_ms = 3'000;
 };
 
 // The whole system in three calls: schedule, submit and wait, commit. Used by one thread; Engine
@@ -83,6 +88,7 @@ class LlmEngine {
   void drop(Answer& answer);
   void fail_flight(const Flight& flight, const Error& error);
   void fail_runner(const Error& error);
+  void drop_runner();
   void fail_all(const Error& error);
 
   std::unique_ptr<ModelRunner> runner_;

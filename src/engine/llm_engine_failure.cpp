@@ -1,6 +1,10 @@
 // What LlmEngine does when a step or its runner fails.
 
+#include <chrono>
+#include <future>
+#include <optional>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -8,6 +12,21 @@
 #include "engine/llm_engine.h"
 
 namespace tandem {
+namespace {
+
+// Runs `task` on a thread of its own. False: it has not ended in time, and goes on without us.
+template <typename Task>
+bool ends_within(std::int64_t timeout_ms, Task task) {
+  auto done = std::make_shared<std::promise<void>>();
+  const auto ended = done->get_future();
+  std::thread([done, task = std::move(task)]() mutable {
+    task();
+    done->set_value();
+  }).detach();
+  return ended.wait_for(std::chrono::milliseconds(timeout_ms)) == std::future_status::ready;
+}
+
+}  // namespace
 
 // The requests that the step held get the error; the rest goes on.
 void LlmEngine::fail_flight(const Flight& flight, const Error& error) {
@@ -36,13 +55,26 @@ void LlmEngine::fail_flight(const Flight& flight, const Error& error) {
 // with the sequences that were not in flight; where there is none, everything fails.
 void LlmEngine::fail_runner(const Error& error) {
   for (const Flight& flight : std::exchange(flights_, {})) fail_flight(flight, error);
-  runner_.reset();
+  drop_runner();
   scheduler_.start_over();
   if (!options_.rebuild_runner) return fail_all(error);
-  auto rebuilt = options_.rebuild_runner();
-  if (!rebuilt.ok()) return fail_all(rebuilt.error());
-  runner_ = std::move(*rebuilt);
+  const auto rebuilt = std::make_shared<std::optional<Result<std::unique_ptr<ModelRunner>>>>();
+  const bool is_over =
+      ends_within(options_.rebuild_deadline_ms,
+                  [rebuilt, rebuild = options_.rebuild_runner] { rebuilt->emplace(rebuild()); });
+  if (!is_over) {
+    return fail_all({ErrorCode::kDeadline, "the ranks were not rebuilt in time", {}, {}, {}});
+  }
+  if (!(*rebuilt)->ok()) return fail_all((*rebuilt)->error());
+  runner_ = std::move(***rebuilt);
   spdlog::warn("the ranks were rebuilt after: {}", error.to_string());
+}
+
+// A thread cannot be ended from outside: waiting for one that hangs would hang the engine too.
+void LlmEngine::drop_runner() {
+  const auto runner = std::make_shared<std::unique_ptr<ModelRunner>>(std::move(runner_));
+  if (ends_within(options_.abandon_runner_after_ms, [runner] { runner->reset(); })) return;
+  spdlog::error("a rank hangs and cannot be ended: it is left behind, with all it holds");
 }
 
 void LlmEngine::fail_all(const Error& error) {

@@ -1,83 +1,15 @@
-#include "engine/llm_engine.h"
-
-#include <gtest/gtest.h>
-
 #include <array>
 #include <map>
 #include <random>
 
-#include "engine/scripted_runner_for_test.h"
+#include "engine/llm_engine_fixture_for_test.h"
 
 namespace tandem {
 namespace {
 
-constexpr std::int64_t kVocabulary = 101;
+class LlmEngineTest : public LlmEngineFixture {};
 
-// What came of one request.
-struct Outcome {
-  std::map<std::int32_t, std::vector<std::int32_t>> tokens;  // by choice
-  std::map<std::int32_t, FinishEvent> finishes;
-  std::optional<Error> error;
-  bool is_over = false;
-};
-
-class LlmEngineTest : public testing::Test {
- protected:
-  void start(ScriptedRunnerOptions runner, EngineOptions options = {}) {
-    runner.vocabulary_size = kVocabulary;
-    engine_ = std::make_unique<LlmEngine>(std::make_unique<ScriptedRunner>(runner), nullptr,
-                                          std::move(options));
-  }
-
-  RequestId add(std::vector<std::int32_t> prompt, std::int32_t max_tokens, std::int32_t n = 1) {
-    GenerationRequest request;
-    request.prompt = std::move(prompt);
-    request.max_tokens = max_tokens;
-    request.num_choices = n;
-    return add(std::move(request));
-  }
-
-  RequestId add(GenerationRequest request) {
-    const RequestId id = next_id_++;
-    EXPECT_TRUE(engine_->check(request).ok());
-    Outcome& outcome = outcomes_[id];
-    engine_->add(id, std::move(request), [&outcome](GenerationEvent event) {
-      ASSERT_FALSE(outcome.is_over) << "an event after the last one";
-      if (const auto* text = std::get_if<TextEvent>(&event)) {
-        for (const auto& token : text->tokens) outcome.tokens[text->choice].push_back(token.token);
-      } else if (const auto* finish = std::get_if<FinishEvent>(&event)) {
-        ASSERT_TRUE(outcome.finishes.emplace(finish->choice, *finish).second);
-        outcome.is_over = finish->is_last;
-      } else {
-        outcome.error = std::get<ErrorEvent>(event).error;
-        outcome.is_over = true;
-      }
-    });
-    return id;
-  }
-
-  // Steps until nothing is left, with all accounts checked after each one.
-  int run(int most = 100'000) {
-    int steps = 0;
-    while (engine_->step()) {
-      EXPECT_EQ(engine_->find_fault(), "");
-      if (testing::Test::HasFailure() || ++steps > most) {
-        ADD_FAILURE() << "stopped after " << steps << " steps";
-        break;
-      }
-    }
-    return steps;
-  }
-
-  void expect_all_blocks_back() {
-    EXPECT_EQ(engine_->stats().blocks_owned, 0);
-    EXPECT_TRUE(engine_->stats().answers.empty());
-  }
-
-  std::unique_ptr<LlmEngine> engine_;
-  std::map<RequestId, Outcome> outcomes_;
-  RequestId next_id_ = 1;
-};
+constexpr std::int64_t kVocabulary = kScriptedVocabulary;
 
 std::vector<std::int32_t> random_prompt(std::mt19937& random, std::size_t length) {
   std::vector<std::int32_t> prompt(length);
@@ -336,67 +268,6 @@ TEST_F(LlmEngineTest, CancelDuringFlightFreesAtTheStepsEnd) {
   expect_all_blocks_back();
 }
 
-TEST_F(LlmEngineTest, AFailedStepFailsTheRequestsItHeldAlone) {
-  start({.max_sequences = 1, .fail = [](std::int64_t number) -> std::optional<Error> {
-           if (number == 3) return Error{ErrorCode::kInternal, "scripted", {}, {}, {}};
-           return std::nullopt;
-         }});
-  const RequestId held = add({1, 2}, 10);
-  const RequestId waiting = add({3, 4}, 10);
-  run();
-  ASSERT_TRUE(outcomes_[held].error.has_value());
-  EXPECT_EQ(outcomes_[held].error->what, "scripted");
-  EXPECT_EQ(outcomes_[waiting].tokens[0], expected_answer({3, 4}, 10, kVocabulary));
-  expect_all_blocks_back();
-}
-
-TEST_F(LlmEngineTest, ALostRunnerIsRebuiltAndTheRestGoesOn) {
-  ScriptedRunnerOptions good{.vocabulary_size = kVocabulary};
-  good.max_sequences = 2;
-  good.num_stages = 2;
-  ScriptedRunnerOptions bad = good;
-  bad.fail = [](std::int64_t number) -> std::optional<Error> {
-    if (number >= 12) return Error{ErrorCode::kDeadline, "stuck", {}, {}, {}};
-    return std::nullopt;
-  };
-  EngineOptions options;
-  int rebuilt = 0;
-  options.rebuild_runner = [&]() -> Result<std::unique_ptr<ModelRunner>> {
-    ++rebuilt;
-    return std::unique_ptr<ModelRunner>(std::make_unique<ScriptedRunner>(good));
-  };
-  start(bad, std::move(options));
-  std::vector<RequestId> ids;
-  for (std::int32_t i = 0; i < 6; ++i) ids.push_back(add({i, 7, 9, 11, 13}, 20));
-  run();
-  EXPECT_EQ(rebuilt, 1);
-  int failed = 0;
-  for (std::int32_t i = 0; i < 6; ++i) {
-    Outcome& outcome = outcomes_[ids[static_cast<std::size_t>(i)]];
-    ASSERT_TRUE(outcome.is_over);
-    if (outcome.error) {
-      ++failed;
-    } else {
-      EXPECT_EQ(outcome.tokens[0], expected_answer({i, 7, 9, 11, 13}, 20, kVocabulary));
-    }
-  }
-  EXPECT_EQ(failed, 2) << "those that were in flight";
-}
-
-TEST_F(LlmEngineTest, ARunnerLostForGoodFailsAllAndWhatComesLater) {
-  start({.max_sequences = 1, .fail = [](std::int64_t) -> std::optional<Error> {
-           return Error{ErrorCode::kPeerLost, "gone", {}, {}, {}};
-         }});
-  const RequestId a = add({1}, 5);
-  const RequestId b = add({2}, 5);
-  run();
-  EXPECT_TRUE(outcomes_[a].error.has_value());
-  EXPECT_TRUE(outcomes_[b].error.has_value());
-  EXPECT_NE(engine_->stats().failure, "");
-  const RequestId c = add({3}, 5);
-  EXPECT_TRUE(outcomes_[c].error.has_value());
-}
-
 TEST_F(LlmEngineTest, SpeculationChangesNoTokenAndSavesSteps) {
   // A vocabulary of 3 repeats itself soon, so lookups find something.
   ScriptedRunnerOptions runner{.num_blocks = 256, .vocabulary_size = 3};
@@ -453,7 +324,7 @@ TEST_F(LlmEngineTest, NoTokenIsEverWrongUnderRandomLoad) {
     }
     run();
     for (auto& [id, prompt] : prompts) {
-      Outcome& outcome = outcomes_[id];
+      AnswerOutcome& outcome = outcomes_[id];
       ASSERT_TRUE(outcome.is_over) << id;
       for (auto& [choice, tokens] : outcome.tokens) {
         ASSERT_EQ(tokens,
