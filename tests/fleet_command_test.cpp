@@ -83,6 +83,13 @@ TEST_F(FleetCommand, ADeviceThatIsNotThereNamesItsLine) {
   EXPECT_THAT(run.err, HasSubstr("fleet.toml:2: [[model]] m: `devices`: "));
 }
 
+TEST_F(FleetCommand, ADeviceOfPlacementThatIsNotThereNamesItsLine) {
+  const std::string toml = kModel + "[placement]\nhost_reserve = 0\ndevices = [\"cpu:9999\"]\n";
+  const auto run = run_tandem(with(toml) + " --check");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("fleet.toml:6: [placement]: `devices`: "));
+}
+
 TEST_F(FleetCommand, WhatDoesNotFitIsExitCode4) {
   const auto run =
       run_tandem(with("[placement]\nhost_reserve = \"900TiB\"\n" + kModel) + " --plan-only");

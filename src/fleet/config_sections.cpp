@@ -240,6 +240,7 @@ void read_limits(ConfigTable& table, TrafficLimits& limits) {
 void read_placement(ConfigTable& table, PlacementPolicy& placement) {
   table.read("devices", placement.devices);
   check_devices(table, "devices", placement.devices);
+  placement.devices_line = {table.line_of("devices")};
   table.read_bytes("gpu_reserve", placement.gpu_reserve_bytes);
   table.read_bytes("host_reserve", placement.host_reserve_bytes);
 }

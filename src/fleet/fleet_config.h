@@ -14,13 +14,6 @@
 
 namespace tandem {
 
-// The line of the file that a thing was read from, for messages. Equal to every other: a thing that
-// only moved within the file has not changed.
-struct SourceLine {
-  int number = 0;
-  bool operator==(const SourceLine&) const { return true; }
-};
-
 struct ListenAddress {
   std::string host = "127.0.0.1";  // a name or an address, IPv6 without its brackets
   std::uint16_t port = 8080;

@@ -18,8 +18,9 @@ class FleetControl : public Dispatcher {
   virtual FleetStatus status() const = 0;
   // Loads a model by hand: `done` once it is ready, or cannot be.
   virtual void load(const std::string& model, std::function<void(Status)> done) = 0;
-  // Lets its running requests finish, then ends its processes.
-  virtual void unload(const std::string& model, std::function<void(Status)> done) = 0;
+  // Lets its running requests finish, then ends its processes. kBusy while requests wait for the
+  // model, unless `force`, which refuses them.
+  virtual void unload(const std::string& model, bool force, std::function<void(Status)> done) = 0;
   // Reads the configuration again.
   virtual void reload(std::function<void(Status)> done) = 0;
   // nullptr: no worker of ours serves this model.

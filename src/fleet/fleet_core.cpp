@@ -192,9 +192,10 @@ void FleetCore::refuse_by_residency(const ResidencyAction& action) {
     error.status = 404;
     error.code = "model_not_found";
   } else {
-    error.code = action.reason == Reason::kNeverFits ? "does_not_fit"
-                 : action.reason == Reason::kFailed  ? "model_failed"
-                                                     : "queue_timeout";
+    error.code = action.reason == Reason::kNeverFits  ? "does_not_fit"
+                 : action.reason == Reason::kFailed   ? "model_failed"
+                 : action.reason == Reason::kUnloaded ? "model_unloaded"
+                                                      : "queue_timeout";
   }
   refuse(action.request, std::move(error));
 }
@@ -323,12 +324,24 @@ void FleetCore::load(const std::string& name, std::function<void(Status)> done) 
   carry_out(residency_.load(name, now_ms()));
 }
 
-void FleetCore::unload(const std::string& name, std::function<void(Status)> done) {
+void FleetCore::unload(const std::string& name, bool force, std::function<void(Status)> done) {
   const auto view = residency_.view(name);
   if (!view) return done(not_found("no such model", name));
-  if (view->state == ModelState::kUnloaded || view->state == ModelState::kFailed) return done({});
-  models_[name].on_unloaded.push_back(std::move(done));
-  carry_out(residency_.unload(name, now_ms()));
+  if (view->num_waiting > 0 && !force) {
+    return done(
+        Error{ErrorCode::kBusy,
+              fmt::format("{} request{} wait{} for the model", view->num_waiting,
+                          view->num_waiting == 1 ? "" : "s", view->num_waiting == 1 ? "s" : ""),
+              name,
+              "\"force\": true to turn them away",
+              {}});
+  }
+  const Error error{ErrorCode::kBusy, "the model was unloaded by hand meanwhile", name, {}, {}};
+  for (const auto& loaded : std::exchange(models_[name].on_loaded, {})) loaded(error);
+  const bool is_there = view->state != ModelState::kUnloaded && view->state != ModelState::kFailed;
+  if (is_there) models_[name].on_unloaded.push_back(done);
+  carry_out(residency_.unload(name, now_ms(), true));
+  if (!is_there) done({});
 }
 
 WorkerLog* FleetCore::log(const std::string& name) {

@@ -61,7 +61,7 @@ class FleetCore : public FleetControl {
   const FleetConfig& config() const override { return config_; }
   FleetStatus status() const override;
   void load(const std::string& model, std::function<void(Status)> done) override;
-  void unload(const std::string& model, std::function<void(Status)> done) override;
+  void unload(const std::string& model, bool force, std::function<void(Status)> done) override;
   void reload(std::function<void(Status)> done) override;
   WorkerLog* log(const std::string& model) override;
   void count(const ProxiedRequest::Ending& ending) override;

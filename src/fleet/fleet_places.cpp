@@ -6,6 +6,12 @@
 #include "fleet/fleet_core.h"
 
 namespace tandem {
+namespace {
+
+// Where every backend fails but one is tried again within this, requests wait for what comes of it.
+constexpr std::int64_t kSoonMs = 500;
+
+}  // namespace
 
 ApiError draining_error() {
   return {503, "the fleet is shutting down", "unavailable_error", {}, "draining", 5};
@@ -182,10 +188,10 @@ ApiError FleetCore::why_in_vain(const std::string& model,
   if (is_any_followed) return error;
   if (chosen.all_tried) {
     error.message = "every backend of this model has failed the request";
-  } else if (chosen.all_broken) {
+  } else if (chosen.all_broken && chosen.next_try_in_ms > kSoonMs) {
     error.message = "requests to this model have failed lately; one will try again soon";
     error.code = "backend_failing";
-    error.retry_after_s = static_cast<std::int32_t>(1 + config_.breaker.open_ms / 1000);
+    error.retry_after_s = static_cast<std::int32_t>(1 + chosen.next_try_in_ms / 1000);
   } else if (!is_any_ready && !residency_.view(model)) {
     error.message = "no upstream of this model answers";
     error.retry_after_s = 5;

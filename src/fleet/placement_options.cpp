@@ -132,7 +132,7 @@ Result<FleetMachine> FleetMachine::create(const Machine& machine, const Placemen
       out.named_devices(policy.devices.empty() ? std::vector<std::string>{"auto"} : policy.devices);
   if (!named.ok()) {
     Error error = named.error();
-    error.where = " [placement]: `devices`";
+    error.where = fmt::format("{}: [placement]: `devices`", policy.devices_line.number);
     return error;
   }
   out.auto_devices_ = *named;

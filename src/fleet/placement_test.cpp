@@ -222,6 +222,19 @@ TEST(Placement, DevicesThatAreNotThereAreErrors) {
   EXPECT_THAT(placement.error().to_string(), HasSubstr("no such GPU"));
 }
 
+TEST(Placement, DevicesOfAllThatAreNotThereAreErrorsToo) {
+  const auto outcome = parse_fleet_config(
+      model("a", "x") + "[placement]\ngpu_reserve = 0\ndevices = [\"cuda:7\"]\n", "fleet.toml", "");
+  ASSERT_TRUE(outcome.errors.empty());
+  const auto spec = plannable_model("llama-3-8b", "q4_k_m");
+  const auto placement = place_fleet(outcome.config, gpus("1x RTX 3090"), {spec->spec});
+  ASSERT_FALSE(placement.ok());
+  const int line = outcome.config.placement.devices_line.number;
+  EXPECT_GT(line, 2);
+  EXPECT_THAT(placement.error().to_string(),
+              testing::StartsWith(std::to_string(line) + ": [placement]: `devices`: no such GPU"));
+}
+
 TEST(Placement, IsTheSameEveryTime) {
   const std::string toml = model("a", "llama-3-8b q4_k_m") +
                            model("b", "llama-3-8b q8_0", "load = \"on-demand\"") +

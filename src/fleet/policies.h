@@ -8,6 +8,13 @@
 
 namespace tandem {
 
+// The line of the file that a thing was read from, for messages. Equal to every other: a thing that
+// only moved within the file has not changed.
+struct SourceLine {
+  int number = 0;
+  bool operator==(const SourceLine&) const { return true; }
+};
+
 // [limits] for all models; a [[model]] may set its own.
 struct TrafficLimits {
   std::int32_t max_concurrent = 0;  // requests at work; 0: parallel x replicas, and no own limit
@@ -49,13 +56,14 @@ struct SupervisionPolicy {
 struct BreakerPolicy {
   std::int32_t failures = 5;  // in a row, or half of the window's requests where these are more
   std::int64_t window_ms = 30'000;
-  std::int64_t open_ms = 10'000;  // then one request tries
+  std::int64_t open_ms = 10'000;  // then one request tries; sooner where there is no other backend
   bool operator==(const BreakerPolicy&) const = default;
 };
 
 // [placement]: of all models together.
 struct PlacementPolicy {
-  std::vector<std::string> devices;             // entries of --devices; empty: auto
+  std::vector<std::string> devices;  // entries of --devices; empty: auto
+  SourceLine devices_line;
   std::int64_t gpu_reserve_bytes = 256 * kMiB;  // left free on each GPU
   std::int64_t host_reserve_bytes = kGiB;       // and of the host's memory
   bool operator==(const PlacementPolicy&) const = default;

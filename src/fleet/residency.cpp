@@ -169,10 +169,13 @@ ResidencyActions Residency::load_startup_models(std::int64_t now_ms) {
   return settle();
 }
 
-ResidencyActions Residency::unload(std::string_view name, std::int64_t now_ms) {
+ResidencyActions Residency::unload(std::string_view name, std::int64_t now_ms, bool dismiss) {
   now_ms_ = std::max(now_ms_, now_ms);
   if (Model* model = find(name)) {
     model->wanted_since_ms.reset();
+    if (dismiss) {
+      refuse_waiting(*model, Reason::kUnloaded, "the model was unloaded by hand", kBusyRetryMs);
+    }
     const bool in_memory =
         model->state == ModelState::kLoading || model->state == ModelState::kReady;
     if (in_memory) enter(*model, ModelState::kDraining);

@@ -50,6 +50,7 @@ struct ResidencyAction {
     kDeadline,   // 503: it waited too long
     kFailed,     // 503: the model could not be loaded
     kRemoved,    // 404: the configuration no longer has the model
+    kUnloaded,   // 503: unloaded by hand, whoever waits for it
   };
   Kind kind = Kind::kLoad;
   std::string model;
@@ -89,9 +90,10 @@ class Residency {
   // By hand, and at start for all models that are not on demand. Nothing where it is there already.
   ResidencyActions load(std::string_view model, std::int64_t now_ms);
   ResidencyActions load_startup_models(std::int64_t now_ms);
-  // No further request is admitted; kUnload when those it has are over. A request that comes
-  // meanwhile waits and has it loaded again.
-  ResidencyActions unload(std::string_view model, std::int64_t now_ms);
+  // No further request is admitted; kUnload when those it has are over. A request that waits
+  // already, or comes meanwhile, has it loaded again; `dismiss`: those that wait already are
+  // refused.
+  ResidencyActions unload(std::string_view model, std::int64_t now_ms, bool dismiss = false);
 
   // What became of actions, and of workers.
   ResidencyActions loaded(std::string_view model, std::int64_t now_ms);

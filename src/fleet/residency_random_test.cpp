@@ -130,7 +130,7 @@ class World {
       case 0:
         return apply(residency_->load(model, now_));
       case 1:
-        return apply(residency_->unload(model, now_));
+        return apply(residency_->unload(model, now_, !patient_ && uniform(0, 1) == 0));
       case 2:
         if (residency_->view(model)->state != ModelState::kReady) return;
         apply(residency_->restarting(model, now_));

@@ -17,8 +17,8 @@ constexpr std::int64_t kFar = 1'000'000'000;
 // "load a", "admit a 7", "refuse a 7 deadline": actions as a test reads them.
 std::string text_of(const ResidencyAction& action) {
   static constexpr const char* kKinds[] = {"load", "unload", "abort", "admit", "refuse"};
-  static constexpr const char* kReasons[] = {"",          " never",  " full",
-                                             " deadline", " failed", " removed"};
+  static constexpr const char* kReasons[] = {"",        " never",   " full",    " deadline",
+                                             " failed", " removed", " unloaded"};
   std::string text = kKinds[static_cast<int>(action.kind)] + (" " + action.model);
   if (action.request != 0) text += " " + std::to_string(action.request);
   return text + kReasons[static_cast<int>(action.reason)];
@@ -189,6 +189,19 @@ TEST_F(OneDevice, UnloadByHandLetsRunningRequestsEnd) {
   EXPECT_NO_ACTIONS(residency_.add_request(2, "a", 3, kFar)) << "not to a child that stops";
   EXPECT_ACTIONS(residency_.end_request(1, 4), "unload a");
   EXPECT_ACTIONS(residency_.unloaded("a", 5), "load a");
+}
+
+TEST_F(OneDevice, UnloadByHandMayTurnAwayWhoWaits) {
+  residency_.add_request(1, "a", 0, kFar);
+  EXPECT_ACTIONS(residency_.unload("a", 1, true), "refuse a 1 unloaded", "unload a");
+  EXPECT_NO_ACTIONS(residency_.unloaded("a", 2));
+  EXPECT_EQ(state_of("a"), ModelState::kUnloaded);
+  // Who waits without it being there yet is turned away as well.
+  make_ready("b", 3);
+  residency_.add_request(2, "b", 4, kFar);
+  residency_.add_request(3, "a", 4, kFar);
+  EXPECT_ACTIONS(residency_.unload("a", 5, true), "refuse a 3 unloaded");
+  EXPECT_NO_ACTIONS(residency_.end_request(2, 6)) << "nobody wants its memory";
 }
 
 TEST_F(OneDevice, ALoadedThatComesAfterTheUnloadChangesNothing) {

@@ -130,13 +130,21 @@ TrafficControl::Chosen TrafficControl::choose(const Demand& demand,
   std::int64_t best = 0;
   int num_untried = 0;
   int num_broken = 0;
+  bool has_sound_one = false;  // which this request may wait for
+  std::shared_ptr<Backend> early;
   for (const auto& backend : backends) {
     if (std::ranges::find(demand.tried, backend->identity()) != demand.tried.end()) continue;
     chosen.all_tried = false;
     const BackendUse& use = backends_[backend->identity()];
-    const bool is_broken = backend->is_ready() && !use.breaker.allows(breaker_policy_, now_ms);
-    num_broken += is_broken ? 1 : 0;
+    const bool is_broken = backend->is_ready() && !use.breaker.allows(now_ms);
     ++num_untried;
+    has_sound_one |= backend->is_ready() && !is_broken;
+    if (is_broken) {
+      const std::int64_t wait_ms = use.breaker.next_try_in_ms(now_ms);
+      chosen.next_try_in_ms = num_broken == 0 ? wait_ms : std::min(chosen.next_try_in_ms, wait_ms);
+      ++num_broken;
+      if (has_room(*backend) && use.breaker.allows_early(now_ms)) early = backend;
+    }
     if (is_broken || is_full || !backend->is_ready() || !has_room(*backend)) continue;
     const std::int64_t score = use.tokens - saved_tokens(use, demand);
     if (chosen.backend && score >= best) continue;
@@ -144,6 +152,7 @@ TrafficControl::Chosen TrafficControl::choose(const Demand& demand,
     best = score;
   }
   chosen.all_broken = num_untried > 0 && num_broken == num_untried;
+  if (!chosen.backend && !has_sound_one && !is_full) chosen.backend = early;
   return chosen;
 }
 
@@ -160,7 +169,7 @@ TrafficControl::Work TrafficControl::began(const std::string& backend, const Dem
   }
   BackendUse& use = backends_[backend];
   remember(use, demand, now_ms);
-  const Work work{cost_of(demand), use.breaker.began(breaker_policy_, now_ms)};
+  const Work work{cost_of(demand), use.breaker.began(now_ms)};
   use.tokens += work.tokens;
   return work;
 }

@@ -27,6 +27,7 @@ class TrafficControl {
     std::shared_ptr<Backend> backend;  // nullptr: none can take it now
     bool all_tried = false;            // because each of them has failed this request
     bool all_broken = false;           // because of their breakers alone
+    std::int64_t next_try_in_ms = 0;   // where all are broken: until one of them is tried again
   };
 
   // A request at work, as ended() will want to know it.

@@ -101,17 +101,52 @@ TEST_F(TrafficControlTest, AFailingBackendIsLeftAloneAndTriedByOne) {
     EXPECT_EQ(choose(0, i), "a");
     traffic_.ended("a", demand_, traffic_.began("a", demand_, i), 0, LeaseEnd::kFailed, i);
   }
-  EXPECT_EQ(choose(0, 500), "nobody");
-  EXPECT_TRUE(traffic_.choose(demand_, backends_, 0, 500).all_broken);
+  // As long as there is another, it is left alone for all of open_ms.
+  backends_ = {a_, b_};
+  traffic_.began("b", demand_of(5000), 3);
+  EXPECT_EQ(choose(0, 1001), "b");
   EXPECT_EQ(choose(0, 1002), "a");
   TrafficControl::Work work = traffic_.began("a", demand_, 1002);
-  EXPECT_EQ(choose(0, 1003), "nobody");  // one tries for all
+  EXPECT_EQ(choose(0, 1003), "b");  // one tries for all
   traffic_.ended("a", demand_, work, 0, LeaseEnd::kFailed, 1010);
-  EXPECT_EQ(choose(0, 1500), "nobody");
+  EXPECT_EQ(choose(0, 2009), "b");
   EXPECT_EQ(choose(0, 2010), "a");
   traffic_.ended("a", demand_, traffic_.began("a", demand_, 2010), 0, LeaseEnd::kAnswered, 2020);
   EXPECT_EQ(choose(0, 2021), "a");
-  EXPECT_EQ(choose(0, 2021), "a");
+}
+
+TEST_F(TrafficControlTest, TheOnlyBackendIsTriedSoonerAndEverLessOften) {
+  backends_ = {a_};
+  for (int i = 0; i < 3; ++i) {
+    traffic_.ended("a", demand_, traffic_.began("a", demand_, 0), 0, LeaseEnd::kFailed, 0);
+  }
+  std::int64_t at_ms = 0;
+  for (const std::int64_t wait_ms : {250, 500, 1000, 1000}) {
+    const auto before = traffic_.choose(demand_, backends_, 0, at_ms + wait_ms - 1);
+    EXPECT_EQ(before.backend, nullptr) << at_ms;
+    EXPECT_TRUE(before.all_broken);
+    EXPECT_EQ(before.next_try_in_ms, 1);
+    at_ms += wait_ms;
+    EXPECT_EQ(choose(0, at_ms), "a");
+    const TrafficControl::Work work = traffic_.began("a", demand_, at_ms);
+    EXPECT_EQ(choose(0, at_ms + 5), "nobody");
+    EXPECT_EQ(traffic_.choose(demand_, backends_, 0, at_ms + 5).next_try_in_ms, 5);
+    traffic_.ended("a", demand_, work, 0, LeaseEnd::kFailed, at_ms += 10);
+  }
+  at_ms += 1000;
+  traffic_.ended("a", demand_, traffic_.began("a", demand_, at_ms), 0, LeaseEnd::kAnswered, at_ms);
+  EXPECT_EQ(choose(0, at_ms), "a");
+}
+
+TEST_F(TrafficControlTest, ABackendThatIsNotThereIsNoOtherToTurnTo) {
+  for (int i = 0; i < 3; ++i) {
+    traffic_.ended("a", demand_, traffic_.began("a", demand_, 0), 0, LeaseEnd::kFailed, 0);
+  }
+  b_->begin_request();
+  EXPECT_EQ(choose(1, 300), "nobody") << "b is full: wait for it";
+  b_->end_request(LeaseEnd::kAnswered);
+  b_->ready = false;
+  EXPECT_EQ(choose(0, 300), "a");
 }
 
 TEST_F(TrafficControlTest, WhatBeganBeforeTheBreakerOpenedSaysNothingAboutNow) {
@@ -122,7 +157,7 @@ TEST_F(TrafficControlTest, WhatBeganBeforeTheBreakerOpenedSaysNothingAboutNow) {
   for (int i = 0; i < 3; ++i) {
     traffic_.ended("a", demand_, traffic_.began("a", demand_, i), 0, LeaseEnd::kFailed, i);
   }
-  EXPECT_EQ(choose(0, 500), "nobody");
+  EXPECT_EQ(choose(0, 200), "nobody");
   const auto trial = traffic_.began("a", demand_, 1100);
   // While one tries: an old success closes nothing, an old client's going lets no second one try,
   // and an old failure keeps nothing open.
@@ -144,7 +179,7 @@ TEST_F(TrafficControlTest, AClientsGoingSaysNothingAboutTheBackend) {
   for (int i = 0; i < 3; ++i) {
     traffic_.ended("a", demand_, traffic_.began("a", demand_, 0), 0, LeaseEnd::kTimedOut, 0);
   }
-  EXPECT_EQ(choose(), "nobody");
+  EXPECT_EQ(choose(0, 249), "nobody");
   // The one that tries leaves: another may.
   traffic_.ended("a", demand_, traffic_.began("a", demand_, 1000), 0, LeaseEnd::kCancelled, 1001);
   EXPECT_EQ(choose(0, 1002), "a");

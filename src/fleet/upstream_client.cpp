@@ -2,28 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <unordered_set>
+#include <deque>
+#include <list>
+#include <optional>
 
-#include "fleet/http_fields.h"
 #include "fleet/upstream_connection.h"
-#include "machine/text_scan.h"
 
 namespace tandem {
-namespace upstream_internal {
-
-UpstreamHead make_head(const beast::http::response<PieceBody>& message) {
-  UpstreamHead head;
-  head.status = static_cast<int>(message.result_int());
-  const auto view = [](auto text) { return std::string_view(text.data(), text.size()); };
-  for (const auto& field : message) {
-    head.headers.emplace_back(lower_case(view(field.name_string())), view(field.value()));
-  }
-  remove_hop_by_hop(head.headers);
-  return head;
-}
-
-}  // namespace upstream_internal
-
 using namespace upstream_internal;  // NOLINT: the other half of this file
 
 namespace {

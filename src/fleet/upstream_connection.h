@@ -1,111 +1,20 @@
 #pragma once
 
-// Internal to upstream_client.cpp: the one source file of the room that speaks HTTP through Boost.
+// Internal to upstream_client.cpp.
 
 #include <algorithm>
 #include <array>
-#include <boost/asio.hpp>
-#include <boost/asio/ssl.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <chrono>
-#include <deque>
-#include <functional>
-#include <list>
+#include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "base/clock.h"
-#include "fleet/upstream_client.h"
-#include "server/http/event_loop_asio.h"
+#include "fleet/response_reader.h"
+#include "fleet/upstream_call.h"
 
 namespace tandem::upstream_internal {
-
-namespace asio = boost::asio;
-namespace beast = boost::beast;
-using boost::system::error_code;
-using PlainSocket = asio::generic::stream_protocol::socket;
-using TlsSocket = asio::ssl::stream<PlainSocket>;
-using Endpoint = asio::generic::stream_protocol::endpoint;
-using Kind = UpstreamFailure::Kind;
-
-inline PlainSocket& plain(PlainSocket& socket) {
-  return socket;
-}
-inline PlainSocket& plain(TlsSocket& socket) {
-  return socket.next_layer();
-}
-
-// A body that gathers what came; the connection takes it out after each read. Beast's own string
-// body would reserve whatever length a server claims.
-struct PieceBody {
-  using value_type = std::string;
-  class reader {
-   public:
-    template <bool is_request, class Fields>
-    reader(beast::http::header<is_request, Fields>&, value_type& body) : body_(body) {}
-    void init(const boost::optional<std::uint64_t>&, error_code& error) { error = {}; }
-    template <class Buffers>
-    std::size_t put(const Buffers& buffers, error_code& error) {
-      error = {};
-      std::size_t size = 0;
-      for (auto it = asio::buffer_sequence_begin(buffers); it != asio::buffer_sequence_end(buffers);
-           ++it) {
-        const asio::const_buffer part = *it;
-        body_.append(static_cast<const char*>(part.data()), part.size());
-        size += part.size();
-      }
-      return size;
-    }
-    void finish(error_code& error) { error = {}; }
-
-   private:
-    value_type& body_;
-  };
-};
-
-// The state of a call, shared by its owner's handle and the connection that carries it.
-struct CallState {
-  UpstreamRequest request;
-  UpstreamEvents events;
-  std::string head_text;
-  std::int64_t started_us = monotonic_us();
-  bool is_over = false;  // cancelled, ended or failed
-  bool is_paused = false;
-  bool has_answer = false;          // a byte of the answer was seen
-  bool has_body = false;            // of its body
-  std::function<void()> on_change;  // set by the connection: pause, resume or cancel
-
-  void fail(Kind kind, std::string message) {
-    if (std::exchange(is_over, true)) return;
-    const auto tell = std::move(events.on_failure);
-    events = {};
-    if (tell) tell({kind, std::move(message)});
-  }
-};
-
-class AnyConnection {
- public:
-  virtual ~AnyConnection() = default;
-  virtual void carry(std::shared_ptr<CallState> call) = 0;
-  virtual void close() = 0;
-  virtual bool is_idle() const = 0;
-  virtual std::int64_t idle_since_us() const = 0;
-};
-
-// What connections tell the client that owns them.
-class ConnectionOwner {
- public:
-  virtual ~ConnectionOwner() = default;
-  virtual void became_idle(AnyConnection& connection) = 0;
-  virtual void was_closed(AnyConnection& connection) = 0;
-  // The call could not even begin on a kept connection: once more, on a fresh one.
-  virtual void begin_anew(std::shared_ptr<CallState> call) = 0;
-};
-
-UpstreamHead make_head(const beast::http::response<PieceBody>& message);
 
 // One connection: connects, carries calls one after the other, and reads all the time, so that a
 // server's going is seen at once, idle or not.
@@ -125,7 +34,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
     is_reused_ = has_served_;
     has_written_ = false;
     began_us_ = monotonic_us();
-    parser_.reset();
+    reader_.stop();
     arm(due_us());
     if (is_connected_) send();
   }
@@ -184,10 +93,6 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   std::int64_t idle_since_us() const override { return idle_since_us_; }
 
  private:
-  using Parser = beast::http::response_parser<PieceBody>;
-  static constexpr std::size_t kReadBytes = 32 * 1024;
-  static constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
-
   void on_connected() {
     error_code ignored;
     plain(socket_).set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -213,11 +118,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
 
   void send() {
     has_served_ = true;
-    parser_.emplace();
-    parser_->header_limit(kMaxHeadBytes);
-    parser_->body_limit(boost::none);
-    parser_->eager(true);
-    if (call_->request.method == "HEAD") parser_->skip(true);
+    reader_.start(call_->request.method == "HEAD");
     const auto body = call_->request.body;
     const std::array<asio::const_buffer, 2> buffers = {
         asio::buffer(call_->head_text), body ? asio::buffer(*body) : asio::const_buffer()};
@@ -239,7 +140,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   void read() {
     if (is_reading_ || is_closed_ || (call_ && call_->is_paused)) return;
     is_reading_ = true;
-    socket_.async_read_some(buffer_.prepare(kReadBytes),
+    socket_.async_read_some(reader_.room(),
                             [self = this->shared_from_this()](error_code error, std::size_t size) {
                               self->is_reading_ = false;
                               if (!self->is_closed_) self->on_read(error, size);
@@ -247,75 +148,41 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   }
 
   void on_read(error_code error, std::size_t size) {
-    buffer_.commit(size);
+    reader_.add(size);
     last_byte_us_ = monotonic_us();
     // Idle, or its request is not on its way yet: nothing is to come.
-    if (!call_ || !parser_) return fail(Kind::kReset, "the connection was closed");
+    if (!call_ || !reader_.is_started()) return fail(Kind::kReset, "the connection was closed");
     if (size > 0) {
       call_->has_answer = true;
-      if (!parse()) return;
+      if (const auto wrong = reader_.parse()) return fail(Kind::kMalformed, *wrong);
+      if (!tell()) return;
     }
     if (error) return on_read_error(error);
     read();
   }
 
   void on_read_error(error_code error) {
-    error_code ended;
     const bool is_end = error == asio::error::eof || error == asio::ssl::error::stream_truncated;
-    if (is_end && parser_->is_header_done() && !parser_->chunked() &&
-        !parser_->content_length().has_value()) {
-      parser_->put_eof(ended);
-      must_close_ = true;
-      if (!ended && parser_->is_done()) return finish();
-    }
+    must_close_ = true;
+    if (is_end && reader_.ends_here()) return finish();
     fail(Kind::kReset, is_end ? "the connection was closed" : error.message());
   }
 
-  // False: the call is over, or this connection.
-  bool parse() {
-    error_code error;
-    while (buffer_.size() > 0 && !parser_->is_done()) {
-      const std::size_t used = parser_->put(buffer_.data(), error);
-      buffer_.consume(used);
-      if (error) break;
-      if (parser_->is_done() && parser_->get().result_int() / 100 == 1) {  // 100 Continue and kin
-        parser_.emplace();
-        parser_->header_limit(kMaxHeadBytes);
-        parser_->body_limit(boost::none);
-        parser_->eager(true);
-      }
-    }
-    if (error == beast::http::error::need_more) error = {};
-    if (error) {
-      fail(Kind::kMalformed, "no HTTP: " + error.message());
-      return false;
-    }
-    return tell();
-  }
-
+  // What has come, to the call. False: the call is over, or this connection.
   bool tell() {
     const auto self = this->shared_from_this();
     const auto call = call_;
-    if (!parser_->is_header_done()) return true;
-    if (!std::exchange(told_head_, true)) {
-      const auto& message = parser_->get();
-      // Two lengths are no length (RFC 9112, 6.3).
-      if (message.count(beast::http::field::transfer_encoding) > 0 &&
-          message.count(beast::http::field::content_length) > 0) {
-        fail(Kind::kMalformed, "a transfer coding beside a length");
-        return false;
-      }
-      call->events.on_head(make_head(message));
+    if (auto head = reader_.take_head()) {
+      call->events.on_head(*std::move(head));
       if (call_ != call || call->is_over) return false;
     }
-    std::string piece = std::exchange(parser_->get().body(), {});
-    if (!piece.empty()) {
+    if (std::string piece = reader_.take_piece(); !piece.empty()) {
       // From here on less time is given than the timer was set for.
       if (!std::exchange(call->has_body, true)) arm(due_us());
       call->events.on_body(std::move(piece));
       if (call_ != call || call->is_over) return false;
     }
-    if (!parser_->is_done()) return true;
+    if (!reader_.is_whole()) return true;
     finish();
     return false;
   }
@@ -323,10 +190,9 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   void finish() {
     const auto self = this->shared_from_this();
     const auto call = std::exchange(call_, nullptr);
-    const bool may_keep = parser_->get().keep_alive() && has_written_ && !must_close_ &&
-                          buffer_.size() == 0 && owner_ != nullptr;
-    parser_.reset();
-    told_head_ = false;
+    const bool may_keep = reader_.is_keep_alive() && has_written_ && !must_close_ &&
+                          !reader_.has_rest() && owner_ != nullptr;
+    reader_.stop();
     timer_.cancel();
     call->on_change = nullptr;
     call->is_over = true;
@@ -391,8 +257,7 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   std::vector<Endpoint> endpoints_;
   std::size_t next_endpoint_ = 0;
   std::string last_error_;
-  beast::flat_buffer buffer_;
-  std::optional<Parser> parser_;
+  ResponseReader reader_;
   std::shared_ptr<CallState> call_;
   std::int64_t began_us_ = 0;  // to carry call_
   std::int64_t last_byte_us_ = 0;
@@ -403,7 +268,6 @@ class Connection : public AnyConnection, public std::enable_shared_from_this<Con
   bool is_reused_ = false;
   bool has_served_ = false;
   bool has_written_ = false;
-  bool told_head_ = false;
   bool must_close_ = false;
 };
 
