@@ -59,6 +59,8 @@ async function showModel() {
 }
 showList();
 showMessages();
-showModel();
+// The fleet's tab is there once the server has said that it is one.
+const wanted = location.hash.slice(1);
+showModel().then(() => { if (wanted === "fleet" && isFleet && !$("chat").hidden) show("fleet"); });
 $("model-choice").addEventListener("change", () => localStorage.setItem("tandem.model", JSON.stringify($("model-choice").value)));
-show(location.hash === "#machine" ? "machine" : "chat");
+show(wanted === "machine" ? "machine" : "chat");
