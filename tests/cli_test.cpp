@@ -76,6 +76,8 @@ TEST_F(Cli, RefusesWrongFlags) {
   expect_refused("run -p x -ts 3,x", 2, "x");
   expect_refused("run -p x -ts 3,-1 --devices cpu:0,cpu:1", 2, "cpu:1");
   expect_refused("run -p x --split sideways", 2, "sideways");
+  expect_refused("run -p x -ngl half", 2, "half");
+  expect_refused("run -p x --reduce-wire f8", 2, "f8");
   expect_refused("run -p x -l nonsense" + kOneCore, 2, "nonsense");
   expect_refused("nonsense", 2, "subcommand");
 }
@@ -89,7 +91,17 @@ TEST_F(Cli, TheLastOfAFlagGivenTwiceCounts) {
 TEST_F(Cli, RefusesDevicesThatAreNotThere) {
   expect_refused("run -p x --devices gpu:7", 2, "gpu:7");
   expect_refused("run -p x --devices cpu:9999", 2, "9999");
+  expect_refused("run -p x --devices cuda:99,cpu:0 -ngl 3", 2, "cuda:99");
   expect_refused("run -p x --devices cpu:0,cpu:1 --tp 3", 2, "3");
+}
+
+TEST_F(Cli, SaysThatLayersCannotBeOnGpusThatAreNotThere) {
+  const auto run = run_tandem("run --temp 0 -n 4 -p 'In the beginning' -ngl 99" + kOneCore);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("-ngl has no effect"));
+  const auto help = run_tandem("run --help");
+  EXPECT_THAT(help.out, HasSubstr("--n-gpu-layers"));
+  EXPECT_THAT(help.out, HasSubstr("--reduce-wire"));
 }
 
 TEST_F(Cli, SaysThatAModelIsTooLarge) {

@@ -1,6 +1,8 @@
 #include "app/model_options.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <limits>
 
 #include "tensor/element_type.h"
 
@@ -37,7 +39,6 @@ void add_llama_flags_without_effect(CLI::App& command) {
     const char* why;
   };
   static constexpr Ignored kIgnored[] = {
-      {"--n-gpu-layers,--gpu-layers", "All layers are on the plan's devices"},
       {"--threads-batch", "Prefill uses the same cores as decode"},
       {"--flash-attn", "Attention is always computed in tiles"},
   };
@@ -76,14 +77,34 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--cache-type-v", options.kv_type_v, "f16, f32 or q8_0");
   command.add_flag("--split-experts", options.split_by_expert,
                    "Give each device whole experts, not a part of each");
+  command.add_option("--n-gpu-layers,--gpu-layers", options.gpu_layers,
+                     "Layers on GPUs, the last ones; the others run on the processor. auto: what "
+                     "fits; a number; all");
   command
       .add_option("--arithmetic", options.arithmetic,
                   "int8: activations rounded for speed; float: exact")
       ->check(CLI::IsMember({"int8", "float"}));
+  command
+      .add_option("--reduce-wire", options.reduce_wire,
+                  "What travels between GPUs that share a layer: f32 is exact")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   command.add_option("--instruction-set", options.instruction_set, "For tests")
       ->check(CLI::IsMember({"auto", "portable", "avx2", "avx512"}));
   command.add_option("--plan", options.plan_path, "Execute the plan in this file as it is");
   add_llama_flags_without_effect(command);
+}
+
+Result<std::optional<std::int32_t>> gpu_layers_of(const ModelOptions& options) {
+  const std::string& text = options.gpu_layers;
+  if (text.empty() || text == "auto") return std::optional<std::int32_t>{};
+  constexpr std::int32_t kAll = std::numeric_limits<std::int32_t>::max();
+  if (text == "all") return std::optional{kAll};
+  std::int32_t layers = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layers);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return invalid_argument("unknown -ngl", "a number, auto or all", text);
+  }
+  return std::optional{layers < 0 ? kAll : layers};
 }
 
 Result<PlanRequest> plan_request_of(const ModelOptions& options) {

@@ -31,12 +31,17 @@ struct ModelOptions {
   std::string kv_type_k = "f16";
   std::string kv_type_v = "f16";
   bool split_by_expert = false;
+  std::string gpu_layers = "auto";       // -ngl: a number; "all" and less than 0 are all
   std::string arithmetic = "int8";       // or "float"
+  std::string reduce_wire = "f32";       // or "f16", "bf16": between GPUs
   std::string instruction_set = "auto";  // or "portable", "avx2", "avx512"
   std::string plan_path;                 // --plan: execute this plan as it is
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+
+// -ngl. nullopt: as many layers as fit. Errors: what is no number.
+Result<std::optional<std::int32_t>> gpu_layers_of(const ModelOptions& options);
 
 // The flags as the planner wants them. Errors: values that mean nothing.
 Result<PlanRequest> plan_request_of(const ModelOptions& options);

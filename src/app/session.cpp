@@ -14,6 +14,7 @@
 #include "device/device.h"
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
+#include "plan/offload.h"
 #include "runtime/gpu_groups.h"
 
 namespace tandem {
@@ -68,14 +69,23 @@ Result<std::unique_ptr<Device>> open_cpu(const MachineDevice& device, const Mode
   return create_cpu_device(device.id, cpu);
 }
 
+WireType wire_of(const ModelOptions& options) {
+  if (options.reduce_wire == "f16") return WireType::kF16;
+  return options.reduce_wire == "bf16" ? WireType::kBf16 : WireType::kF32;
+}
+
 // GPUs exchange among themselves; where they do so by way of the host, the user hears why.
-GpuGroupMaker gpu_group_maker() {
-  return [](std::span<Device* const> devices,
-            const LocalGroupOptions& local) -> Result<std::vector<std::unique_ptr<Communicator>>> {
+GpuGroupMaker gpu_group_maker(const ModelOptions& options) {
+  return [wire = wire_of(options)](
+             std::span<Device* const> devices,
+             const LocalGroupOptions& local) -> Result<std::vector<std::unique_ptr<Communicator>>> {
     CudaGroupOptions gpu;
     gpu.deadline_us = local.deadline_us;
     gpu.algorithm = local.algorithm;
-    gpu.measure_crossovers = true;
+    gpu.wire = wire;
+    // Other wires round more often in two shots than in one: a run's bits would depend on what was
+    // measured.
+    gpu.measure_crossovers = wire == WireType::kF32;
     gpu.max_bytes = local.max_bytes;
     TANDEM_TRY(CudaGroup group, create_cuda_group(devices, gpu));
     for (const std::string& note : group.notes) spdlog::warn("{}", note);
@@ -113,6 +123,24 @@ Result<std::vector<std::unique_ptr<Device>>> open_devices(const Plan& plan,
   return devices;
 }
 
+// What runs elsewhere than its user may think.
+void tell_placement(const ModelSpec& spec, const Plan& plan,
+                    const std::vector<MachineDevice>& devices, const OffloadRequest& offload) {
+  const bool has_gpu = std::ranges::any_of(devices, [](const MachineDevice& device) {
+    return device.kind == MachineDeviceKind::kGpu;
+  });
+  if (!has_gpu) {
+    if (offload.gpu_layers.value_or(0) > 0) {
+      spdlog::warn("-ngl has no effect: there is no GPU among the devices");
+    }
+    return;
+  }
+  const std::int32_t layers = num_layers_on(plan, devices, MachineDeviceKind::kGpu);
+  if (layers < spec.num_layers) {
+    spdlog::warn("{} of {} layers run on the processor", spec.num_layers - layers, spec.num_layers);
+  }
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const GgufFile>> open_model_file(const std::string& path) {
@@ -138,8 +166,15 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
   if (!options.plan_path.empty()) return read_plan(options.plan_path, spec);
   TANDEM_TRY(PlanRequest request, plan_request_of(options));
   request.max_output_rows = max_output_rows;
-  TANDEM_TRY(const auto devices, devices_of(options));
-  return choose_plan(spec, devices, request);
+  OffloadRequest offload;
+  TANDEM_TRY(offload.gpu_layers, gpu_layers_of(options));
+  offload.devices_are_named = options.devices != "auto";
+  TANDEM_TRY(const Machine machine, detect_local_machine());
+  TANDEM_TRY(const auto devices, select(options.devices, machine));
+  TANDEM_TRY(const auto processor, select("cpu", machine));
+  TANDEM_TRY(Plan plan, choose_placed_plan(spec, devices, processor.front(), request, offload));
+  tell_placement(spec, plan, devices, offload);
+  return plan;
 }
 
 Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan plan,
@@ -151,7 +186,7 @@ Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan pl
     progress.update(done, total);
   };
   return create_runtime(std::move(plan), model.spec, model.file, std::move(devices),
-                        runtime_options, gpu_group_maker());
+                        runtime_options, gpu_group_maker(options));
 }
 
 }  // namespace tandem

@@ -7,7 +7,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
-#include "plan/layout.h"
+#include "plan/requested_layout.h"
 #include "plan/search.h"
 
 namespace tandem {
@@ -24,7 +24,7 @@ std::vector<LayoutDevice> layout_devices(const std::vector<MachineDevice>& devic
   std::vector<LayoutDevice> out;
   for (std::size_t i = 0; i < devices.size(); ++i) {
     if (speeds[i] == 0.0) continue;  // a share of zero leaves the device out
-    out.push_back({devices[i].id, speeds[i], usable_bytes(devices[i])});
+    out.push_back(layout_device(devices[i], speeds[i]));
   }
   return out;
 }
@@ -204,8 +204,13 @@ std::int64_t usable_bytes(const MachineDevice& device) {
   return std::max<std::int64_t>(1, *device.memory_bytes - reserve);
 }
 
-Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
-                         const PlanRequest& request) {
+LayoutDevice layout_device(const MachineDevice& device, double speed) {
+  return {device.id, speed, usable_bytes(device)};
+}
+
+Result<LayoutRequest> requested_layout(const ModelSpec& spec,
+                                       const std::vector<MachineDevice>& devices,
+                                       const PlanRequest& request) {
   TANDEM_TRY_STATUS(check_request(devices, request));
   TANDEM_TRY_STATUS(check_split(request));
   std::vector<LayoutDevice> usable = layout_devices(devices, request);
@@ -219,6 +224,12 @@ Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>
   layout.kv_type = request.kv_type;
   layout.split_by_expert = request.split_by_expert;
   tune_for_cores(devices, layout);
+  return layout;
+}
+
+Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                         const PlanRequest& request) {
+  TANDEM_TRY(const LayoutRequest layout, requested_layout(spec, devices, request));
   TANDEM_TRY(Plan plan, lay_out(spec, layout));
   if (plan.fits) return plan;
   if (auto searched = searched_plan(spec, devices, request)) return *std::move(searched);

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "plan/auto_plan.h"
+
+namespace tandem {
+
+// Which layers GPUs get where a processor stands beside them.
+struct OffloadRequest {
+  // -ngl: the last so many layers are on GPUs; more than there are: all. nullopt: as many as fit.
+  std::optional<std::int32_t> gpu_layers;
+  // The user named the devices: the processor is used only where it is among them, or gpu_layers
+  // leaves layers to it.
+  bool devices_are_named = false;
+};
+
+// choose_plan() on the GPUs of `devices`; layers that these have no room for, or are not to hold,
+// are a first pipeline stage on the one device of cores among `devices`, else on `processor`. The
+// output matrix, which every token passes, stays on GPUs. Without GPUs, and where devices of both
+// kinds are named without gpu_layers, it is choose_plan() on `devices` as they are. Shares by hand
+// are the GPUs'.
+// Errors: those of choose_plan(); kDoesNotFit says what is missing with as many layers as were
+// asked for; kInvalidArgument where several devices of cores could take the others.
+Result<Plan> choose_placed_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                                const MachineDevice& processor, const PlanRequest& request,
+                                const OffloadRequest& offload);
+
+// The layers of `plan` on devices of `kind`; devices that `devices` does not list are of another.
+std::int32_t num_layers_on(const Plan& plan, const std::vector<MachineDevice>& devices,
+                           MachineDeviceKind kind);
+
+}  // namespace tandem
