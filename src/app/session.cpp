@@ -15,6 +15,7 @@
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
 #include "plan/offload.h"
+#include "plan/rank_bytes.h"
 #include "runtime/gpu_groups.h"
 
 namespace tandem {
@@ -37,15 +38,13 @@ Result<Plan> read_plan(const std::string& path, const ModelSpec& spec) {
   return plan;
 }
 
-// Rounding of every buffer up to the arena's alignment.
-constexpr std::int64_t kArenaSlackBytes = std::int64_t{1} << 20;
-
 Arithmetic arithmetic_of(const ModelOptions& options) {
   return options.arithmetic == "float" ? Arithmetic::kFloat : Arithmetic::kInt8;
 }
 
 // The GPU, or the part of one, that a rank of the plan runs on. specs: of all ranks.
-Result<std::unique_ptr<Device>> open_gpu(const RankPlan& rank, const DeviceSpec& spec,
+Result<std::unique_ptr<Device>> open_gpu(const RankPlan& rank, std::int64_t scratch_bytes,
+                                         const DeviceSpec& spec,
                                          const std::vector<DeviceSpec>& specs,
                                          const ModelOptions& options) {
   CudaDeviceOptions gpu;
@@ -54,7 +53,8 @@ Result<std::unique_ptr<Device>> open_gpu(const RankPlan& rank, const DeviceSpec&
       static_cast<int>(std::count_if(specs.begin(), specs.end(), [&](const DeviceSpec& other) {
         return other.kind == spec.kind && other.gpu_index == spec.gpu_index;
       }));
-  gpu.arena_bytes = rank.total_bytes() + kArenaSlackBytes;
+  gpu.arena_bytes = rank.total_bytes();
+  gpu.scratch_bytes = scratch_bytes;
   gpu.arithmetic = arithmetic_of(options);
   return create_cuda_device(rank.device, gpu);
 }
@@ -105,7 +105,7 @@ std::vector<const RankPlan*> ranks_of(const Plan& plan) {
 }
 
 // The plan's devices on this machine, one a rank.
-Result<std::vector<std::unique_ptr<Device>>> open_devices(const Plan& plan,
+Result<std::vector<std::unique_ptr<Device>>> open_devices(const ModelSpec& spec, const Plan& plan,
                                                           const ModelOptions& options) {
   const std::vector<const RankPlan*> ranks = ranks_of(plan);
   std::string list;
@@ -116,7 +116,9 @@ Result<std::vector<std::unique_ptr<Device>>> open_devices(const Plan& plan,
   std::vector<std::unique_ptr<Device>> devices;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const bool is_gpu = parts[i].kind == MachineDeviceKind::kGpu;
-    TANDEM_TRY(auto device, is_gpu ? open_gpu(*ranks[i], specs[i], specs, options)
+    const std::int64_t scratch =
+        gpu_scratch_bytes_of(spec, ranks[i]->shard, step_limits_of(plan));
+    TANDEM_TRY(auto device, is_gpu ? open_gpu(*ranks[i], scratch, specs[i], specs, options)
                                    : open_cpu(parts[i], options));
     devices.push_back(std::move(device));
   }
@@ -180,7 +182,7 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
 Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan plan,
                                                const ModelOptions& options,
                                                RuntimeOptions runtime_options) {
-  TANDEM_TRY(auto devices, open_devices(plan, options));
+  TANDEM_TRY(auto devices, open_devices(model.spec, plan, options));
   ProgressBar progress("loading weights");
   runtime_options.on_load_progress = [&progress](std::int64_t done, std::int64_t total) {
     progress.update(done, total);

@@ -128,6 +128,8 @@ struct CudaDeviceOptions {
   // One allocation that everything of the rank lies in, as the plan reckoned it; what does not fit
   // is allocated beside it. 0: every buffer is an allocation of its own.
   std::int64_t arena_bytes = 0;
+  // Of these, what the ops of one stream work with while they run; more where an op needs more.
+  std::int64_t scratch_bytes = 0;
   Arithmetic arithmetic = Arithmetic::kInt8;
 };
 

@@ -24,6 +24,7 @@ struct ActivationSizes {
   std::int64_t top_k = 0;
   std::int64_t vocabulary = 0;  // this rank's rows of the output matrix
 
+  static constexpr std::int64_t kNumBuffers = 17;  // that these are cut into
   std::int64_t total_bytes() const;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "plan/rank_bytes.h"
 
 namespace tandem {
 namespace {
@@ -171,16 +172,15 @@ std::int32_t micro_batch_of(const LayoutRequest& request) {
   return std::min(request.micro_batch_tokens, request.max_batch_tokens);
 }
 
-RankPlan plan_rank(const ModelSpec& spec, const LayoutRequest& request, const KvPlan& kv,
-                   const LayoutDevice& device, double share, const RankShard& shard) {
+RankPlan plan_rank(const ModelSpec& spec, const Plan& plan, const LayoutDevice& device,
+                   double share, const RankShard& shard, std::size_t group_size) {
   RankPlan rank;
   rank.device = device.id;
   rank.share = share;
   rank.shard = shard;
-  rank.weights_bytes = weight_bytes_of(spec, shard);
-  rank.kv_bytes = kv_bytes_per_token(spec, shard, kv.type) * kv.num_blocks * kv.block_tokens;
-  rank.compute_bytes =
-      compute_bytes_of(spec, shard, micro_batch_of(request), output_rows_of(request));
+  rank.weights_bytes = weights_bytes_on(device.id, spec, shard);
+  rank.kv_bytes = kv_bytes_on(device.id, spec, shard, plan.kv);
+  rank.compute_bytes = compute_bytes_on(device.id, spec, shard, step_limits_of(plan), group_size);
   rank.capacity_bytes = device.capacity_bytes;
   return rank;
 }
@@ -271,7 +271,7 @@ Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
     const double sum = std::accumulate(speeds.begin(), speeds.end(), 0.0);
     for (std::size_t j = 0; j < shards.size(); ++j) {
       stage.ranks.push_back(
-          plan_rank(spec, request, plan.kv, request.stages[i][j], speeds[j] / sum, shards[j]));
+          plan_rank(spec, plan, request.stages[i][j], speeds[j] / sum, shards[j], shards.size()));
     }
     plan.stages.push_back(std::move(stage));
   }

@@ -6,6 +6,7 @@
 
 #include "machine/json_reader.h"
 #include "plan/plan.h"
+#include "plan/rank_bytes.h"
 
 namespace tandem {
 namespace {
@@ -200,9 +201,8 @@ class PlanReader {
     rank.shard.num_layers = stage.num_layers;
     rank.shard.has_embedding = is_first;
     rank.shard.has_output = is_last || !rank.shard.vocabulary.empty();
-    rank.weights_bytes = weight_bytes_of(spec_, rank.shard);
-    rank.kv_bytes = kv_bytes_per_token(spec_, rank.shard, plan_.kv.type) * plan_.kv.num_blocks *
-                    plan_.kv.block_tokens;
+    rank.weights_bytes = weights_bytes_on(rank.device, spec_, rank.shard);
+    rank.kv_bytes = kv_bytes_on(rank.device, spec_, rank.shard, plan_.kv);
     TANDEM_TRY_STATUS(check_bytes(reader, "weights_bytes", rank.weights_bytes));
     TANDEM_TRY_STATUS(check_bytes(reader, "kv_bytes", rank.kv_bytes));
     // An estimate of the planner; what the runtime allocates, it computes itself.

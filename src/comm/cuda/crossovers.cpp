@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "device/cuda/cuda_error.h"
 
 namespace tandem::cuda {
 namespace {
@@ -29,6 +30,24 @@ Status on_every_rank(std::size_t size, const std::function<Status(std::size_t)>&
   return {};
 }
 
+// Numbers in the memory of the calling thread's GPU, beside the rank's arena, which is for what the
+// plan reckons with.
+class TrialNumbers {
+ public:
+  ~TrialNumbers() { (void)cudaFree(memory_); }
+  TrialNumbers() = default;
+  TrialNumbers(const TrialNumbers&) = delete;
+  TrialNumbers& operator=(const TrialNumbers&) = delete;
+  Status allocate(std::int64_t bytes) {
+    return status_of(cudaMalloc(&memory_, static_cast<std::size_t>(bytes)),
+                     "no memory to try a reduction");
+  }
+  float* get() const { return static_cast<float*>(memory_); }
+
+ private:
+  void* memory_ = nullptr;
+};
+
 // Whole numbers up to 4: their sums over 32 ranks are exact in 8 bits.
 float number_of(std::size_t rank, std::size_t index) {
   return static_cast<float>(static_cast<int>((index * 7 + rank * 5 + index / 251) % 9) - 4);
@@ -41,11 +60,12 @@ Result<bool> rank_is_right(CudaCommunicator& seat, Device& device, std::size_t r
   for (std::size_t i = 0; i < count; ++i) numbers[i] = number_of(rank, i);
   const std::int64_t bytes = rows * columns * kFloatBytes;
   device.bind_thread();
-  TANDEM_TRY(const auto buffer, device.allocate(bytes));
+  TrialNumbers buffer;
+  TANDEM_TRY_STATUS(buffer.allocate(bytes));
   const auto stream = device.create_stream();
-  stream->copy_to_device(buffer->data(), numbers.data(), bytes);
-  TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, dense(buffer->floats(), rows, columns)));
-  stream->copy_to_host(numbers.data(), buffer->data(), bytes);
+  stream->copy_to_device(buffer.get(), numbers.data(), bytes);
+  TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, dense(buffer.get(), rows, columns)));
+  stream->copy_to_host(numbers.data(), buffer.get(), bytes);
   TANDEM_TRY_STATUS(stream->synchronize(kDeadlineUs));
   for (std::size_t i = 0; i < count; ++i) {
     float sum = 0;
@@ -61,10 +81,11 @@ Result<bool> rank_is_right(CudaCommunicator& seat, Device& device, std::size_t r
 Result<double> time_on_rank(CudaCommunicator& seat, Device& device, std::int64_t bytes) {
   constexpr int kWarmUps = 2, kRepetitions = 8;
   device.bind_thread();
-  TANDEM_TRY(const auto buffer, device.allocate(bytes));
+  TrialNumbers buffer;
+  TANDEM_TRY_STATUS(buffer.allocate(bytes));
   const auto stream = device.create_stream();
-  stream->fill_zero(buffer->data(), bytes);
-  const MatrixView x = dense(buffer->floats(), 1, bytes / kFloatBytes);
+  stream->fill_zero(buffer.get(), bytes);
+  const MatrixView x = dense(buffer.get(), 1, bytes / kFloatBytes);
   for (int i = 0; i < kWarmUps; ++i) TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, x));
   TANDEM_TRY_STATUS(stream->synchronize(kDeadlineUs));
   TANDEM_TRY_STATUS(seat.barrier());

@@ -21,9 +21,10 @@ struct Trial {
   std::vector<CudaCommunicator*> communicators;  // the same
 };
 
-Result<Trial> seat_ranks(const std::vector<int>& gpus, GpuTransport transport,
-                         const CudaGroupOptions& options, std::shared_ptr<LargeReduce> large) {
-  TANDEM_TRY(auto memory, GroupMemory::create(gpus, transport));
+Result<Trial> seat_ranks(const std::vector<int>& gpus, std::span<Device* const> devices,
+                         GpuTransport transport, const CudaGroupOptions& options,
+                         std::shared_ptr<LargeReduce> large) {
+  TANDEM_TRY(auto memory, GroupMemory::create(devices, gpus, transport));
   LocalGroupOptions host;
   host.size = static_cast<int>(gpus.size());
   host.deadline_us = options.deadline_us;
@@ -46,7 +47,7 @@ Result<std::string> try_out(const std::vector<int>& gpus, std::span<Device* cons
   for (const ReduceAlgorithm algorithm :
        {ReduceAlgorithm::kOneShot, ReduceAlgorithm::kTwoShot, ReduceAlgorithm::kRing}) {
     options.algorithm = algorithm;
-    TANDEM_TRY(const Trial trial, seat_ranks(gpus, transport, options, nullptr));
+    TANDEM_TRY(const Trial trial, seat_ranks(gpus, devices, transport, options, nullptr));
     TANDEM_TRY(const bool right, sums_are_right(trial.communicators, devices));
     if (!right) return std::string("a reduction of known numbers gave wrong sums");
   }
@@ -66,7 +67,7 @@ Result<std::shared_ptr<LargeReduce>> try_nccl(const std::vector<int>& gpus,
   {
     const auto large = create_nccl_reduce(gpus);
     if (large == nullptr) return std::shared_ptr<LargeReduce>();
-    TANDEM_TRY(const Trial trial, seat_ranks(gpus, GpuTransport::kHost, options, large));
+    TANDEM_TRY(const Trial trial, seat_ranks(gpus, devices, GpuTransport::kHost, options, large));
     const auto right = sums_are_right(trial.communicators, devices);
     if (!right.ok() || !*right) {
       notes.push_back("NCCL is not used: " +
@@ -129,7 +130,7 @@ Result<CudaGroup> create_cuda_group(std::span<Device* const> devices,
   CudaGroup group;
   TANDEM_TRY(group.transport, cuda::choose_transport(gpus, devices, options, group.notes));
   TANDEM_TRY(auto large, cuda::try_nccl(gpus, devices, options, group.notes));
-  TANDEM_TRY(cuda::Trial trial, cuda::seat_ranks(gpus, group.transport, options, large));
+  TANDEM_TRY(cuda::Trial trial, cuda::seat_ranks(gpus, devices, group.transport, options, large));
   if (options.measure_crossovers && options.algorithm == ReduceAlgorithm::kAuto &&
       gpus.size() > 1) {
     TANDEM_TRY(const cuda::Crossovers measured,

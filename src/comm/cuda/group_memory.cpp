@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "device/cuda/cuda_error.h"
+#include "tensor/gpu_memory.h"
 
 namespace tandem::cuda {
 namespace {
 
-constexpr std::int64_t kAlignment = 256;
+constexpr std::int64_t kAlignment = kBufferAlignment;
 constexpr std::int64_t kFlagBytes = std::int64_t{kNumFlags} * 4;
 
 }  // namespace
@@ -31,19 +33,14 @@ GroupMemory::GroupMemory(std::vector<int> gpus, GpuTransport transport)
 }
 
 GroupMemory::~GroupMemory() {
-  for (const OnGpu& piece : on_gpus_) {
-    (void)cudaSetDevice(piece.gpu);
-    (void)cudaFree(piece.memory);
-  }
   for (void* memory : on_host_) (void)cudaFreeHost(memory);
 }
 
-Result<std::byte*> GroupMemory::allocate_on(int gpu, std::int64_t bytes) {
+Result<std::byte*> GroupMemory::allocate_on(Device& device, int gpu, std::int64_t bytes) {
+  TANDEM_TRY(auto buffer, device.allocate(bytes));
+  void* memory = buffer->data();
+  on_gpus_.push_back(std::move(buffer));
   TANDEM_CUDA_TRY(cudaSetDevice(gpu), "cannot use the GPU");
-  void* memory = nullptr;
-  TANDEM_CUDA_TRY(cudaMalloc(&memory, static_cast<std::size_t>(bytes)),
-                  "no memory for exchanges between GPUs");
-  on_gpus_.push_back({gpu, memory});
   TANDEM_CUDA_TRY(cudaMemset(memory, 0, static_cast<std::size_t>(bytes)),
                   "cannot clear memory of a GPU");
   TANDEM_CUDA_TRY(cudaDeviceSynchronize(), "cannot clear memory of a GPU");
@@ -60,33 +57,36 @@ Result<std::byte*> GroupMemory::allocate_on_host(std::int64_t bytes) {
   return static_cast<std::byte*>(memory);
 }
 
-Status GroupMemory::allocate() {
+Status GroupMemory::allocate(std::span<Device* const> devices) {
   TANDEM_CUDA_TRY(cudaSetDevice(gpus_[0]), "cannot use the GPU");
   const auto report_bytes = static_cast<std::int64_t>(sizeof(RankReport)) * size();
   TANDEM_TRY(std::byte * reports,
              allocate_on_host(align_up(report_bytes, kAlignment) + kAlignment));
   reports_ = reinterpret_cast<RankReport*>(reports);
   abort_ = reinterpret_cast<std::uint32_t*>(reports + align_up(report_bytes, kAlignment));
+  const std::int64_t bytes = layout_.total_bytes + align_up(kFlagBytes, kAlignment);
+  TANDEM_CHECK(bytes + kAlignment <= kExchangeBytes, "what plans reckon with");
   for (int rank = 0; rank < size(); ++rank) {
-    const std::int64_t bytes = layout_.total_bytes + align_up(kFlagBytes, kAlignment);
+    Device& device = *devices[static_cast<std::size_t>(rank)];
     std::byte* inbox = nullptr;
     if (seats_.in_host_memory) {
       TANDEM_TRY(inbox, allocate_on_host(bytes));
     } else {
-      TANDEM_TRY(inbox, allocate_on(gpu_of(rank), bytes));
+      TANDEM_TRY(inbox, allocate_on(device, gpu_of(rank), bytes));
     }
     seats_.inboxes[rank] = inbox;
     seats_.flags[rank] = reinterpret_cast<std::uint32_t*>(inbox + layout_.total_bytes);
-    TANDEM_TRY(std::byte * times, allocate_on(gpu_of(rank), 2 * sizeof(std::uint64_t)));
+    TANDEM_TRY(std::byte * times, allocate_on(device, gpu_of(rank), 2 * sizeof(std::uint64_t)));
     times_ns_[static_cast<std::size_t>(rank)] = reinterpret_cast<std::uint64_t*>(times);
   }
   return {};
 }
 
-Result<std::shared_ptr<GroupMemory>> GroupMemory::create(std::vector<int> gpus,
+Result<std::shared_ptr<GroupMemory>> GroupMemory::create(std::span<Device* const> devices,
+                                                         std::vector<int> gpus,
                                                          GpuTransport transport) {
   std::shared_ptr<GroupMemory> memory(new GroupMemory(std::move(gpus), transport));
-  TANDEM_TRY_STATUS(memory->allocate());
+  TANDEM_TRY_STATUS(memory->allocate(devices));
   return memory;
 }
 

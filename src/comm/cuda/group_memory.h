@@ -2,6 +2,7 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "comm/cuda/exchange.h"
@@ -39,8 +40,11 @@ struct InboxLayout {
 // that was given work does, because kernels of other ranks may still write into a rank's inbox.
 class GroupMemory {
  public:
-  // gpus: the CUDA number of each rank's GPU. transport: kPeer or kHost.
-  static Result<std::shared_ptr<GroupMemory>> create(std::vector<int> gpus, GpuTransport transport);
+  // devices: one a rank, made by create_cuda_device(); a rank's inbox is cut from its memory.
+  // gpus: the CUDA number of each one's GPU. transport: kPeer or kHost.
+  static Result<std::shared_ptr<GroupMemory>> create(std::span<Device* const> devices,
+                                                     std::vector<int> gpus,
+                                                     GpuTransport transport);
   ~GroupMemory();
   GroupMemory(const GroupMemory&) = delete;
   GroupMemory& operator=(const GroupMemory&) = delete;
@@ -60,18 +64,14 @@ class GroupMemory {
 
  private:
   GroupMemory(std::vector<int> gpus, GpuTransport transport);
-  Status allocate();
-  Result<std::byte*> allocate_on(int gpu, std::int64_t bytes);
+  Status allocate(std::span<Device* const> devices);
+  Result<std::byte*> allocate_on(Device& device, int gpu, std::int64_t bytes);
   Result<std::byte*> allocate_on_host(std::int64_t bytes);
 
-  struct OnGpu {
-    int gpu;
-    void* memory;
-  };
   std::vector<int> gpus_;
   InboxLayout layout_;
   Seats seats_;  // with nobody's rank
-  std::vector<OnGpu> on_gpus_;
+  std::vector<std::unique_ptr<Buffer>> on_gpus_;
   std::vector<void*> on_host_;
   RankReport* reports_ = nullptr;
   std::uint32_t* abort_ = nullptr;

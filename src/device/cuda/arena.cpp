@@ -5,14 +5,13 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "device/cuda/cuda_error.h"
+#include "tensor/gpu_memory.h"
 
 namespace tandem::cuda {
 namespace {
 
-constexpr std::int64_t kAlignment = 256;  // cudaMalloc's, and enough for every load
-
 std::int64_t padded(std::int64_t bytes) {
-  return align_up(bytes, kAlignment);
+  return align_up(bytes, kBufferAlignment);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ namespace {
 
 class CudaDevice : public Device {
  public:
-  CudaDevice(DeviceInfo info, const GpuTraits& gpu, Arithmetic arithmetic,
+  CudaDevice(DeviceInfo info, const GpuTraits& gpu, const CudaDeviceOptions& options,
              std::shared_ptr<Arena> arena)
-      : info_(std::move(info)), gpu_(gpu), arithmetic_(arithmetic), arena_(std::move(arena)) {}
+      : info_(std::move(info)), gpu_(gpu), options_(options), arena_(std::move(arena)) {}
 
   const DeviceInfo& info() const override { return info_; }
   void bind_thread() override { (void)cudaSetDevice(gpu_.index); }
@@ -26,13 +26,14 @@ class CudaDevice : public Device {
   }
 
   Result<std::unique_ptr<Weight>> load_weight(const WeightSource& source) override {
-    auto weight = upload_weight(source, *arena_, gpu_.index, arithmetic_);
+    auto weight = upload_weight(source, *arena_, gpu_.index, options_.arithmetic);
     if (!weight.ok()) return weight.error().at(info_.id);
     return weight;
   }
 
   std::unique_ptr<Stream> create_stream() override {
-    auto stream = CudaStream::create(info_.id, gpu_, arithmetic_);
+    auto stream = CudaStream::create(info_.id, gpu_, options_.arithmetic, arena_,
+                                     options_.scratch_bytes);
     // A context that was made has room for a stream; only a GPU that failed since has not.
     TANDEM_CHECK(stream.ok(), stream.error().to_string());
     return std::move(stream).value();
@@ -41,7 +42,7 @@ class CudaDevice : public Device {
  private:
   DeviceInfo info_;
   GpuTraits gpu_;
-  Arithmetic arithmetic_;
+  CudaDeviceOptions options_;
   std::shared_ptr<Arena> arena_;
 };
 
@@ -109,7 +110,7 @@ Result<std::unique_ptr<Device>> create(const std::string& id, const CudaDeviceOp
   info.is_host_memory = false;
   TANDEM_TRY(auto arena, Arena::create(id, gpu.index, options.arena_bytes, info.memory_bytes));
   return std::unique_ptr<Device>(
-      std::make_unique<CudaDevice>(std::move(info), gpu, options.arithmetic, std::move(arena)));
+      std::make_unique<CudaDevice>(std::move(info), gpu, options, std::move(arena)));
 }
 
 }  // namespace

@@ -32,17 +32,26 @@ Status as_status(cudaError_t error, const char* name) {
 }  // namespace
 
 Result<std::unique_ptr<CudaStream>> CudaStream::create(std::string device_id, const GpuTraits& gpu,
-                                                       Arithmetic arithmetic) {
+                                                       Arithmetic arithmetic,
+                                                       std::shared_ptr<Arena> arena,
+                                                       std::int64_t scratch_bytes) {
   TANDEM_CUDA_TRY(cudaSetDevice(gpu.index), "cannot use the GPU");
   cudaStream_t stream = nullptr;
   TANDEM_CUDA_TRY(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking),
                   "cannot make a stream");
-  return std::unique_ptr<CudaStream>(new CudaStream(std::move(device_id), stream, gpu, arithmetic));
+  return std::unique_ptr<CudaStream>(new CudaStream(std::move(device_id), stream, gpu, arithmetic,
+                                                    std::move(arena), scratch_bytes));
 }
 
 CudaStream::CudaStream(std::string device_id, cudaStream_t stream, const GpuTraits& gpu,
-                       Arithmetic arithmetic)
-    : device_id_(std::move(device_id)), context_{stream, gpu, arithmetic, scratch_} {}
+                       Arithmetic arithmetic, std::shared_ptr<Arena> arena,
+                       std::int64_t scratch_bytes)
+    : device_id_(std::move(device_id)),
+      scratch_(arena, scratch_bytes),
+      context_{stream, gpu, arithmetic, scratch_},
+      slots_(arena),
+      sequences_(arena),
+      indices_(arena) {}
 
 CudaStream::~CudaStream() {
   // What is under way uses memory that goes with this object.

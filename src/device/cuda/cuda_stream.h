@@ -19,9 +19,11 @@ namespace tandem::cuda {
 // host's side of ops goes through. No op waits for the GPU.
 class CudaStream : public Stream, public StepRecorder {
  public:
-  // device_id: for errors.
+  // device_id: for errors. scratch_bytes: of the arena, for ops while they run; 0: not planned.
   static Result<std::unique_ptr<CudaStream>> create(std::string device_id, const GpuTraits& gpu,
-                                                    Arithmetic arithmetic);
+                                                    Arithmetic arithmetic,
+                                                    std::shared_ptr<Arena> arena,
+                                                    std::int64_t scratch_bytes);
   ~CudaStream() override;
   CudaStream(const CudaStream&) = delete;
   CudaStream& operator=(const CudaStream&) = delete;
@@ -72,7 +74,7 @@ class CudaStream : public Stream, public StepRecorder {
  private:
   friend class CudaEvent;
   CudaStream(std::string device_id, cudaStream_t stream, const GpuTraits& gpu,
-             Arithmetic arithmetic);
+             Arithmetic arithmetic, std::shared_ptr<Arena> arena, std::int64_t scratch_bytes);
 
   // Runs `op` (which returns a Status or a cudaError_t) unless an earlier one failed; its error
   // poisons the stream. `name` says in errors what was being done.

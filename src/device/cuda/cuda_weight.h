@@ -12,7 +12,7 @@ namespace tandem::cuda {
 // How the rows of a weight lie in device memory.
 enum class WeightLayout : std::uint8_t {
   kFileRows,   // the file's blocks, row after row, each row from a multiple of 16 bytes
-  kFragments,  // groups of 16 rows as operands of tensor cores: matmul/fragment_layout.h
+  kFragments,  // groups of 16 rows as operands of tensor cores: tensor/fragment_layout.h
 };
 
 // A weight as kernels see it; passed to them by value, owns nothing.

@@ -74,33 +74,27 @@ Result<void*> UploadRing::take(cudaStream_t stream, std::int64_t bytes) {
   return static_cast<void*>(memory);
 }
 
-StagedInput::~StagedInput() {
-  for (void* memory : memory_) (void)cudaFree(memory);
-}
-
 Result<const void*> StagedInput::upload(cudaStream_t stream, UploadRing& ring,
                                         std::span<const std::byte> bytes) {
   const auto size = static_cast<std::int64_t>(bytes.size());
   if (!memory_.empty() && last_.size() == bytes.size() &&
       std::memcmp(last_.data(), bytes.data(), bytes.size()) == 0) {
-    return static_cast<const void*>(memory_.back());
+    return static_cast<const void*>(memory_.back()->data());
   }
-  if (memory_.empty() || size > capacity_) {
-    capacity_ = std::max(kLeastInputBytes, align_up(2 * size, kLeastInputBytes));
+  if (memory_.empty() || size > memory_.back()->size_bytes()) {
     const CapturePause pause;
-    void* memory = nullptr;
-    TANDEM_CUDA_TRY(cudaMalloc(&memory, static_cast<std::size_t>(capacity_)),
-                    "no memory for a batch's tables");
-    memory_.push_back(memory);
+    TANDEM_TRY(auto memory, arena_->allocate(std::max(
+                                kLeastInputBytes, align_up(2 * size, kLeastInputBytes))));
+    memory_.push_back(std::move(memory));
   }
   last_.clear();  // unknown, should something fail now
   TANDEM_TRY(void* staged, ring.take(stream, size));
   std::memcpy(staged, bytes.data(), bytes.size());
   TANDEM_CUDA_TRY(
-      cudaMemcpyAsync(memory_.back(), staged, bytes.size(), cudaMemcpyHostToDevice, stream),
+      cudaMemcpyAsync(memory_.back()->data(), staged, bytes.size(), cudaMemcpyHostToDevice, stream),
       "cannot copy to the device");
   last_.assign(bytes.begin(), bytes.end());
-  return static_cast<const void*>(memory_.back());
+  return static_cast<const void*>(memory_.back()->data());
 }
 
 Downloads::~Downloads() {

@@ -3,10 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
+#include "device/cuda/arena.h"
 #include "device/cuda/cuda_api.h"
 
 namespace tandem::cuda {
@@ -50,18 +52,15 @@ class UploadRing {
 // array outgrows its memory; what it had before stays allocated, for work that is under way.
 class StagedInput {
  public:
-  StagedInput() = default;
-  ~StagedInput();
-  StagedInput(const StagedInput&) = delete;
-  StagedInput& operator=(const StagedInput&) = delete;
+  explicit StagedInput(std::shared_ptr<Arena> arena) : arena_(std::move(arena)) {}
 
   // The device copy of `bytes`, in the order of `stream`; 256-byte aligned.
   Result<const void*> upload(cudaStream_t stream, UploadRing& ring,
                              std::span<const std::byte> bytes);
 
  private:
-  std::vector<void*> memory_;  // the last one is in use
-  std::int64_t capacity_ = 0;
+  std::shared_ptr<Arena> arena_;
+  std::vector<std::unique_ptr<Buffer>> memory_;  // the last one is in use
   std::vector<std::byte> last_;  // what is on the device
 };
 

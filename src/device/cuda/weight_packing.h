@@ -22,7 +22,7 @@ struct WeightPacking {
 WeightPacking packing_of(ElementType type, std::int64_t rows, std::int64_t columns,
                          Arithmetic arithmetic);
 
-// The layout of matmul/fragment_layout.h; F32 has none.
+// The layout of tensor/fragment_layout.h; F32 has none.
 WeightPacking fragment_packing_of(ElementType type, std::int64_t rows, std::int64_t columns);
 
 // Packs one group. file_rows: num_rows rows of the file, one after another.

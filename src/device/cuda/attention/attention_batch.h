@@ -5,20 +5,12 @@
 #include "device/cuda/attention.h"
 #include "device/cuda/cuda_api.h"
 #include "device/cuda/matmul/unroll.h"
+#include "tensor/gpu_memory.h"
 
 namespace tandem::cuda {
 
 inline constexpr float kNoScore = -3.0e38f;  // less than any score; differences stay finite
 inline constexpr float kLog2E = 1.44269504088896341f;
-
-// Sequences with few new tokens (decoding, speculation) are split: several blocks of threads share
-// their positions. Which are, and where they are cut, depends on the sequence alone, so that its
-// result does not depend on what else is in the batch.
-inline constexpr std::int32_t kSplitTokens = 4;
-inline constexpr std::int32_t kSplitRows = 64;  // (query, head) pairs of a KV head, at most
-inline constexpr std::int32_t kSplitPositions = 256;
-inline constexpr std::int32_t kMaxSplits =
-    64;  // of one sequence, but for one more at a window's ends
 
 // Positions of one split: 256, or where a context would have more than kMaxSplits, a multiple.
 __host__ __device__ inline std::int32_t split_positions(std::int32_t context_tokens) {

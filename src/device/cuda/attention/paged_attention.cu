@@ -24,7 +24,7 @@ AttentionGrid grid_of(const AttentionArgs& args, const DeviceSequences::Limits& 
     const std::int32_t seen =
         args.window > 0 ? std::min(limits.max_context, args.window + tokens + kSplitPositions)
                         : limits.max_context;
-    grid.num_splits = std::min(ceil_div(seen, kSplitPositions), kMaxSplits + 1);
+    grid.num_splits = most_splits(seen);
   }
   if (limits.max_tokens > kSplitTokens || limits.max_tokens * heads > kSplitRows) {
     grid.whole_tiles = limits.num_tokens * heads / kWholeTileRows + limits.num_sequences;
@@ -78,9 +78,9 @@ bool has_paged_attention(const KvView& kv) {
 std::int64_t paged_attention_scratch_bytes(const AttentionArgs& args,
                                            const DeviceSequences::Limits& limits) {
   const AttentionGrid grid = grid_of(args, limits);
-  if (grid.split_tiles == 0 || grid.num_splits <= 1) return 0;
-  return std::int64_t{max_split_tokens(limits)} * args.num_q_heads * grid.num_splits *
-         (2 + args.kv.head_dim) * static_cast<std::int64_t>(sizeof(float));
+  if (grid.split_tiles == 0) return 0;
+  return split_parts_bytes(max_split_tokens(limits), args.num_q_heads, grid.num_splits,
+                           args.kv.head_dim);
 }
 
 cudaError_t paged_attention(cudaStream_t stream, const AttentionArgs& args,

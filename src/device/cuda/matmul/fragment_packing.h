@@ -1,7 +1,7 @@
 #pragma once
 
 #include "device/cuda/cuda_api.h"
-#include "device/cuda/matmul/fragment_layout.h"
+#include "tensor/fragment_layout.h"
 
 // Blocks of a file to fragments (fragment_layout.h), for the kernel that repacks on the device and
 // for the host. One function for all types, with the type as an argument: it runs once a weight,

@@ -182,15 +182,8 @@ __global__ void __launch_bounds__(kNormThreads)
 
 }  // namespace
 
-std::int64_t rounded_bytes(RoundedForm form, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t pad = align_up<std::int64_t>(rows, 64);
-  const std::int64_t chunks = ceil_div<std::int64_t>(columns, chunk_columns(form));
-  const std::int64_t codes = chunks * pad * kChunkBytes;
-  return form == RoundedForm::kInt8 ? codes + 2 * chunks * pad * 4 * 4 : codes + pad * 4;
-}
-
 RoundedX rounded_at(RoundedForm form, std::int64_t rows, std::int64_t columns, void* memory) {
-  const std::int64_t pad = align_up<std::int64_t>(rows, 64);
+  const std::int64_t pad = align_up(rows, kRoundedRowGranule);
   const std::int64_t chunks = ceil_div<std::int64_t>(columns, chunk_columns(form));
   RoundedX x;
   x.row_pad = static_cast<std::int32_t>(pad);

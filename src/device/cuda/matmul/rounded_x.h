@@ -3,25 +3,10 @@
 #include <cstdint>
 
 #include "device/cuda/cuda_api.h"
-#include "device/cuda/matmul/fragment_layout.h"
+#include "tensor/fragment_layout.h"
 #include "device/ops.h"
 
 namespace tandem::cuda {
-
-// The forms that activations are rounded to.
-enum class RoundedForm : std::uint8_t {
-  kInt8,  // bytes, a scale for each 32 columns: largest magnitude / 127. For quantised weights.
-  kF16,   // float16 times a power of two a row, so that no finite row overflows. For F16 weights.
-  kBf16,  // for BF16 weights
-};
-constexpr RoundedForm rounded_form_for(ElementType weight) {
-  return weight == ElementType::kF16    ? RoundedForm::kF16
-         : weight == ElementType::kBF16 ? RoundedForm::kBf16
-                                        : RoundedForm::kInt8;
-}
-constexpr int chunk_columns(RoundedForm form) {
-  return form == RoundedForm::kInt8 ? 64 : 32;
-}
 
 // Rounded rows of x in device memory, as fragment_layout.h lays them. All arrays are for
 // `row_pad` rows, a multiple of 64; those after the last are not written, and what is computed from
@@ -35,9 +20,7 @@ struct RoundedX {
   std::int32_t row_pad = 0;
 };
 
-// Bytes that RoundedX of this many rows and columns takes, and the arrays in that memory, which is
-// 256-byte aligned.
-std::int64_t rounded_bytes(RoundedForm form, std::int64_t rows, std::int64_t columns);
+// The arrays in rounded_bytes() of memory, which is 256-byte aligned.
 RoundedX rounded_at(RoundedForm form, std::int64_t rows, std::int64_t columns, void* memory);
 
 // Rounds x. Stream-ordered. A block (kInt8) with an infinity or a NaN gets the scale NaN, so that

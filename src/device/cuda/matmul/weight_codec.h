@@ -1,7 +1,7 @@
 #pragma once
 
 #include "device/cuda/cuda_api.h"
-#include "device/cuda/matmul/fragment_layout.h"
+#include "tensor/fragment_layout.h"
 #include "device/cuda/matmul/unroll.h"
 
 // Device code that takes the chunks of fragment_layout.h apart: load_codes() and load_scales()

@@ -4,7 +4,8 @@
 
 #include "tensor/element_type.h"
 
-// How weights and activations lie in device memory for products on tensor cores.
+// How weights and activations lie in device memory for products on tensor cores: what CUDA devices
+// repack to, and what plans for them reckon with.
 //
 // Weights. Rows are taken in groups of 16 and columns in chunks of 64 (32 for halves): what one
 // warp multiplies with two `mma` instructions. In a chunk the codes stand in the order in which the
@@ -145,6 +146,32 @@ constexpr FragmentTraits fragment_traits(ElementType type) {
 // Bytes of one matrix of `rows` x `columns`.
 constexpr std::int64_t packed_bytes(ElementType type, std::int64_t rows, std::int64_t columns) {
   return (rows + kGroupRows - 1) / kGroupRows * fragment_traits(type).group_bytes(columns);
+}
+
+// The forms that activations are rounded to.
+enum class RoundedForm : std::uint8_t {
+  kInt8,  // bytes, a scale for each 32 columns: largest magnitude / 127. For quantised weights.
+  kF16,   // float16 times a power of two a row, so that no finite row overflows. For F16 weights.
+  kBf16,  // for BF16 weights
+};
+constexpr RoundedForm rounded_form_for(ElementType weight) {
+  return weight == ElementType::kF16    ? RoundedForm::kF16
+         : weight == ElementType::kBF16 ? RoundedForm::kBf16
+                                        : RoundedForm::kInt8;
+}
+constexpr int chunk_columns(RoundedForm form) {
+  return form == RoundedForm::kInt8 ? 64 : 32;
+}
+// Rows are filled up to a multiple of this.
+inline constexpr std::int64_t kRoundedRowGranule = 64;
+
+// Bytes of `rows` x `columns` activations in that form: codes and, kInt8, for each block of 32
+// columns a scale, the sum of its codes and those of its halves; else a factor a row.
+constexpr std::int64_t rounded_bytes(RoundedForm form, std::int64_t rows, std::int64_t columns) {
+  const std::int64_t pad = (rows + kRoundedRowGranule - 1) / kRoundedRowGranule * kRoundedRowGranule;
+  const std::int64_t chunks = (columns + chunk_columns(form) - 1) / chunk_columns(form);
+  const std::int64_t codes = chunks * pad * kChunkBytes;
+  return codes + pad * 4 * (form == RoundedForm::kInt8 ? 2 * chunks * 4 : 1);
 }
 
 }  // namespace tandem::cuda
