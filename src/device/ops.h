@@ -119,6 +119,15 @@ struct ExpertMatmulArgs {
   std::int32_t first_expert = 0;
 };
 
+// What a half of a layer begins with: x += residual, where there is one, and out = the normed x.
+struct NormArgs {
+  MatrixView x;
+  MatrixView residual;            // like x, or without rows
+  const float* weight = nullptr;  // [x.columns]
+  float eps = 0.0f;
+  MatrixView out;  // like x, and not x
+};
+
 // The arithmetic that layers are made of. Each op is stream-ordered (see Stream), takes device
 // memory unless it says otherwise, allocates nothing a caller can see, and treats zero rows, zero
 // columns and zero targets as nothing to do. Shapes that do not agree are a bug.
@@ -160,6 +169,30 @@ class Ops {
   // out[t] = sum over j of weights[t, j] * y[t * top_k + j], added in the order of j.
   virtual void combine_experts(MatrixView y, const float* weights, std::int32_t top_k,
                                MatrixView out) = 0;
+
+  // Sequences of the above that a device may compute as one, with the same bits.
+
+  virtual void add_norm(const NormArgs& args) {
+    if (args.residual.rows > 0) add(args.x, args.residual);
+    rms_norm(args.x, args.weight, args.eps, args.out);
+  }
+  // add_norm(), and matmul() of the result. norm.out is room for it, with any contents afterwards.
+  virtual void norm_matmul(const NormArgs& norm, std::span<const MatmulTarget> targets) {
+    add_norm(norm);
+    matmul(norm.out, targets);
+  }
+  // The same with gate.y = f(gate.y) * up.y for the two results. up.y may hold anything afterwards.
+  virtual void norm_gated_matmul(const NormArgs& norm, GateKind kind, const MatmulTarget& gate,
+                                 const MatmulTarget& up) {
+    const MatmulTarget targets[] = {gate, up};
+    norm_matmul(norm, targets);
+    gated_activation(kind, gate.y, up.y);
+  }
+  // expert_matmul() of two targets, gate and up, and the same with their results.
+  virtual void gated_expert_matmul(GateKind kind, const ExpertMatmulArgs& args) {
+    expert_matmul(args);
+    gated_activation(kind, args.targets[0].y, args.targets[1].y);
+  }
 
   // x = cap * tanh(x / cap).
   virtual void soft_cap(MatrixView x, float cap) = 0;

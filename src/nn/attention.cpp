@@ -3,14 +3,15 @@
 namespace tandem {
 namespace {
 
-void project_qkv(LayerContext& context, const LayerParameters& layer, MatrixView x) {
+void project_qkv(LayerContext& context, const LayerParameters& layer) {
   const Activations& act = context.activations;
+  const std::int64_t tokens = context.batch.num_tokens();
   const MatmulTarget targets[] = {
-      {layer.query.get(), layer.query_bias.data(), act.q(x.rows)},
-      {layer.key.get(), layer.key_bias.data(), act.k(x.rows)},
-      {layer.value.get(), layer.value_bias.data(), act.v(x.rows)},
+      {layer.query.get(), layer.query_bias.data(), act.q(tokens)},
+      {layer.key.get(), layer.key_bias.data(), act.k(tokens)},
+      {layer.value.get(), layer.value_bias.data(), act.v(tokens)},
   };
-  context.stream.matmul(x, targets);
+  context.stream.norm_matmul(take_norm(context, layer.attention_norm.data()), targets);
 }
 
 void norm_heads(LayerContext& context, const LayerParameters& layer, MatrixView q, MatrixView k) {
@@ -63,14 +64,12 @@ Status run_attention(LayerContext& context, std::int32_t layer_index, const KvVi
   const std::int64_t tokens = context.batch.num_tokens();
   const MatrixView partial = act.partial(tokens);
   if (layer.query == nullptr) {  // a rank without heads
+    settle(context);
     context.stream.fill_zero(partial.data, partial.rows * partial.columns * 4);
-    return add_reduced(context, partial, layer.post_attention_norm.data());
+    return leave_reduced(context, partial, layer.post_attention_norm.data());
   }
 
-  const MatrixView x = act.normed(tokens);
-  const auto epsilon = static_cast<float>(context.spec.norm_epsilon);
-  context.stream.rms_norm(act.hidden(tokens), layer.attention_norm.data(), epsilon, x);
-  project_qkv(context, layer, x);
+  project_qkv(context, layer);
 
   const MatrixView q = act.q(tokens);
   const MatrixView k = act.k(tokens);
@@ -87,7 +86,7 @@ Status run_attention(LayerContext& context, std::int32_t layer_index, const KvVi
                          *layer.attention_output, first_column);
   const MatmulTarget target{layer.attention_output.get(), nullptr, partial};
   context.stream.matmul(heads, {&target, 1});
-  return add_reduced(context, partial, layer.post_attention_norm.data());
+  return leave_reduced(context, partial, layer.post_attention_norm.data());
 }
 
 }  // namespace tandem

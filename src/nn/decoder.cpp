@@ -41,6 +41,7 @@ Status Decoder::run_layers(Stream& stream, Communicator& group) {
     TANDEM_TRY_STATUS(run_attention(context, layer, kv_cache_.layer(layer)));
     TANDEM_TRY_STATUS(run_feed_forward(context, layer));
   }
+  settle(context);
   return {};
 }
 

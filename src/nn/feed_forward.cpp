@@ -8,16 +8,15 @@ GateKind gate_kind_of(const ModelSpec& spec) {
 }
 
 // partial = down(act(gate(x)) * up(x)), over this rank's columns of the width.
-void run_dense(LayerContext& context, const LayerParameters& layer, MatrixView x,
-               MatrixView partial) {
+void run_dense(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
   const Activations& act = context.activations;
   const ActivationSizes& sizes = act.sizes();
-  const MatrixView padded = act.gate(x.rows);
-  const MatrixView gate = padded.slice_columns(sizes.gate_pad, sizes.ffn);
-  const MatrixView up = act.up(x.rows);
-  const MatmulTarget inputs[] = {{layer.gate.get(), nullptr, gate}, {layer.up.get(), nullptr, up}};
-  context.stream.matmul(x, inputs);
-  context.stream.gated_activation(gate_kind_of(context.spec), gate, up);
+  const MatrixView padded = act.gate(partial.rows);
+  const MatmulTarget gate{layer.gate.get(), nullptr,
+                          padded.slice_columns(sizes.gate_pad, sizes.ffn)};
+  const MatmulTarget up{layer.up.get(), nullptr, act.up(partial.rows)};
+  context.stream.norm_gated_matmul(take_norm(context, layer.ffn_norm.data()),
+                                   gate_kind_of(context.spec), gate, up);
   const MatrixView wide =
       row_parallel_input(padded, sizes.gate_pad, *layer.down, context.shard.ffn.begin);
   const MatmulTarget output{layer.down.get(), nullptr, partial};
@@ -26,9 +25,11 @@ void run_dense(LayerContext& context, const LayerParameters& layer, MatrixView x
 
 // The same for each token's chosen experts, weighted. Every rank routes alike: the router is
 // replicated, and so are its input's bits.
-void run_experts(LayerContext& context, const LayerParameters& layer, MatrixView x,
-                 MatrixView partial) {
+void run_experts(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
   const Activations& act = context.activations;
+  const NormArgs norm = take_norm(context, layer.ffn_norm.data());
+  context.stream.add_norm(norm);
+  const MatrixView x = norm.out;
   const ActivationSizes& sizes = act.sizes();
   const FeedForwardSpec& ffn = context.spec.feed_forward;
   const MatrixView logits = act.router_logits(x.rows);
@@ -54,8 +55,7 @@ void run_experts(LayerContext& context, const LayerParameters& layer, MatrixView
   const ExpertMatmulTarget inputs[] = {{layer.gate.get(), gate}, {layer.up.get(), up}};
   args.x = x;
   args.targets = inputs;
-  context.stream.expert_matmul(args);
-  context.stream.gated_activation(gate_kind_of(context.spec), gate, up);
+  context.stream.gated_expert_matmul(gate_kind_of(context.spec), args);
   const ExpertMatmulTarget output{layer.down.get(), act.expert_out(pairs)};
   args.x = row_parallel_input(padded, sizes.gate_pad, *layer.down, context.shard.ffn.begin);
   args.targets = {&output, 1};
@@ -72,18 +72,16 @@ Status run_feed_forward(LayerContext& context, std::int32_t layer_index) {
   const std::int64_t tokens = context.batch.num_tokens();
   const MatrixView partial = act.partial(tokens);
   if (layer.down == nullptr) {  // a rank without columns or experts
+    settle(context);
     context.stream.fill_zero(partial.data, partial.rows * partial.columns * 4);
-    return add_reduced(context, partial, layer.post_ffn_norm.data());
+    return leave_reduced(context, partial, layer.post_ffn_norm.data());
   }
-  const MatrixView x = act.normed(tokens);
-  const auto epsilon = static_cast<float>(context.spec.norm_epsilon);
-  context.stream.rms_norm(act.hidden(tokens), layer.ffn_norm.data(), epsilon, x);
   if (layer.router != nullptr) {
-    run_experts(context, layer, x, partial);
+    run_experts(context, layer, partial);
   } else {
-    run_dense(context, layer, x, partial);
+    run_dense(context, layer, partial);
   }
-  return add_reduced(context, partial, layer.post_ffn_norm.data());
+  return leave_reduced(context, partial, layer.post_ffn_norm.data());
 }
 
 }  // namespace tandem

@@ -22,6 +22,14 @@ namespace {
 // Larger copies are those of loading, which may wait.
 constexpr std::int64_t kStagedBytes = 256 * 1024;
 
+void check_norm(const NormArgs& args) {
+  TANDEM_CHECK(args.x.rows == args.out.rows && args.x.columns == args.out.columns,
+               "x and out have one shape");
+  TANDEM_CHECK(args.residual.rows == 0 || (args.residual.rows == args.x.rows &&
+                                           args.residual.columns == args.x.columns),
+               "x and residual have one shape");
+}
+
 Status as_status(Status status, const char*) {
   return status;
 }
@@ -172,7 +180,29 @@ void CudaStream::embed(ElementType type, std::span<const std::byte> table,
 
 void CudaStream::rms_norm(MatrixView x, const float* weight, float eps, MatrixView out) {
   TANDEM_CHECK(x.rows == out.rows && x.columns == out.columns, "x and out have one shape");
-  run("rms_norm", [&] { return cuda::rms_norm(context_.stream, x, weight, eps, out); });
+  run("rms_norm", [&] { return cuda::add_norm(context_.stream, {x, {}, weight, eps, out}); });
+}
+
+void CudaStream::add_norm(const NormArgs& args) {
+  check_norm(args);
+  run("add_norm", [&] { return cuda::add_norm(context_.stream, args); });
+}
+
+void CudaStream::norm_matmul(const NormArgs& norm, std::span<const MatmulTarget> targets) {
+  check_norm(norm);
+  run("norm_matmul", [&] { return cuda::norm_matmul(context_, norm, targets); });
+}
+
+void CudaStream::norm_gated_matmul(const NormArgs& norm, GateKind kind, const MatmulTarget& gate,
+                                   const MatmulTarget& up) {
+  check_norm(norm);
+  run("norm_gated_matmul",
+      [&] { return cuda::norm_gated_matmul(context_, norm, kind, gate, up); });
+}
+
+void CudaStream::gated_expert_matmul(GateKind kind, const ExpertMatmulArgs& args) {
+  TANDEM_CHECK(args.targets.size() == 2, "gate and up");
+  run("gated_expert_matmul", [&] { return cuda::gated_expert_matmul(context_, kind, args); });
 }
 
 void CudaStream::rms_norm_heads(MatrixView x, std::int32_t head_dim, const float* weight,

@@ -58,6 +58,11 @@ class CudaStream : public Stream, public StepRecorder {
   void rms_norm_heads(MatrixView x, std::int32_t head_dim, const float* weight, float eps) override;
   void add(MatrixView x, MatrixView y) override;
   void matmul(MatrixView x, std::span<const MatmulTarget> targets) override;
+  void add_norm(const NormArgs& args) override;
+  void norm_matmul(const NormArgs& norm, std::span<const MatmulTarget> targets) override;
+  void norm_gated_matmul(const NormArgs& norm, GateKind kind, const MatmulTarget& gate,
+                         const MatmulTarget& up) override;
+  void gated_expert_matmul(GateKind kind, const ExpertMatmulArgs& args) override;
   void rope(const RopeArgs& args) override;
   void store_kv(MatrixView k, MatrixView v, const KvView& kv,
                 std::span<const std::int64_t> slots) override;

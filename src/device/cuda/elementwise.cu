@@ -1,5 +1,6 @@
 #include "device/cuda/elementwise.h"
 
+#include "device/cuda/gate.h"
 #include "device/cuda/grid.h"
 
 namespace tandem::cuda {
@@ -28,23 +29,10 @@ __global__ void soft_cap_kernel(MatrixView x, float cap) {
   });
 }
 
-__device__ float silu(float x) {
-  return x / (1.0f + expf(-x));
-}
-
-// The tanh form, as GELU models are trained with. (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y)); written
-// with tanh, far to the left of zero nothing would be left of the sum's digits.
-__device__ float gelu(float x) {
-  const float twice_inner = 2.0f * 0.79788456080286535588f * (x + 0.044715f * x * x * x);
-  return x / (1.0f + expf(-twice_inner));
-}
-
-template <GateKind kKind>
-__global__ void gated_activation_kernel(MatrixView gate, MatrixView up) {
+__global__ void gated_activation_kernel(GateKind kind, MatrixView gate, MatrixView up) {
   for_elements(gate.rows, gate.columns, [&](std::int64_t row, std::int64_t column) {
     float& value = gate.data[row * gate.row_stride + column];
-    const float activated = kKind == GateKind::kSilu ? silu(value) : gelu(value);
-    value = activated * up.data[row * up.row_stride + column];
+    value = gated(kind, value, up.data[row * up.row_stride + column]);
   });
 }
 
@@ -62,9 +50,8 @@ cudaError_t soft_cap(cudaStream_t stream, MatrixView x, float cap) {
 
 cudaError_t gated_activation(cudaStream_t stream, GateKind kind, MatrixView gate, MatrixView up) {
   if (gate.rows == 0 || gate.columns == 0) return cudaSuccess;
-  const auto kernel = kind == GateKind::kSilu ? gated_activation_kernel<GateKind::kSilu>
-                                              : gated_activation_kernel<GateKind::kGeluTanh>;
-  return launch(stream, kernel, shape_over(gate.rows, gate.columns, kThreads), gate, up);
+  return launch(stream, gated_activation_kernel, shape_over(gate.rows, gate.columns, kThreads), kind,
+                gate, up);
 }
 
 }  // namespace tandem::cuda

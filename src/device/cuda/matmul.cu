@@ -4,8 +4,10 @@
 #include "device/cuda/block_values.h"
 #include "device/cuda/cuda_error.h"
 #include "device/cuda/cuda_weight.h"
+#include "device/cuda/elementwise.h"
 #include "device/cuda/grid.h"
 #include "device/cuda/matmul/fragment_matmul.h"
+#include "device/cuda/norm.h"
 
 namespace tandem::cuda {
 namespace {
@@ -130,6 +132,33 @@ Status expert_matmul(CudaContext& context, const ExpertMatmulArgs& args) {
     TANDEM_CUDA_TRY(error, "cannot start an expert product");
   }
   return {};
+}
+
+Status norm_matmul(CudaContext& context, const NormArgs& norm,
+                   std::span<const MatmulTarget> targets) {
+  if (context.arithmetic == Arithmetic::kInt8) return fragment_norm_matmul(context, norm, targets);
+  TANDEM_CUDA_TRY(add_norm(context.stream, norm), "cannot start a norm");
+  return matmul(context, norm.out, targets);
+}
+
+Status norm_gated_matmul(CudaContext& context, const NormArgs& norm, GateKind kind,
+                         const MatmulTarget& gate, const MatmulTarget& up) {
+  if (context.arithmetic == Arithmetic::kInt8) {
+    return fragment_norm_gated_matmul(context, norm, kind, gate, up);
+  }
+  const MatmulTarget targets[] = {gate, up};
+  TANDEM_TRY_STATUS(norm_matmul(context, norm, targets));
+  return status_of(gated_activation(context.stream, kind, gate.y, up.y),
+                   "cannot start an activation");
+}
+
+Status gated_expert_matmul(CudaContext& context, GateKind kind, const ExpertMatmulArgs& args) {
+  if (context.arithmetic == Arithmetic::kInt8) {
+    return fragment_gated_expert_matmul(context, kind, args);
+  }
+  TANDEM_TRY_STATUS(expert_matmul(context, args));
+  return status_of(gated_activation(context.stream, kind, args.targets[0].y, args.targets[1].y),
+                   "cannot start an activation");
 }
 
 }  // namespace tandem::cuda

@@ -11,6 +11,10 @@ struct ProductKernels {
   Start few;   // tiles of 8 rows of x: the warps of a block share the columns of 16 rows
   Start some;  // of 32, likewise
   Start many;  // of 64: 128 rows of the weight a block, each warp by itself
+  // As `few`, with gate and up as targets: gated_product.h.
+  using StartGated = cudaError_t (*)(cudaStream_t stream, const ProductBatch& batch,
+                                     int column_tiles, GateKind kind);
+  StartGated gated;
 };
 inline constexpr int kFewRows = 8;
 inline constexpr int kSomeRows = 32;

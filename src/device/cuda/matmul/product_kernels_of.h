@@ -1,5 +1,6 @@
 #pragma once
 
+#include "device/cuda/matmul/gated_product.h"
 #include "device/cuda/matmul/product_kernels.h"
 #include "device/cuda/matmul/split_product.h"
 #include "device/cuda/matmul/tile_product.h"
@@ -12,7 +13,7 @@ namespace tandem::cuda {
 template <ElementType kType>
 ProductKernels product_kernels_of() {
   return {launch_split_product<kType, kFewRows / 8>, launch_split_product<kType, kSomeRows / 8>,
-          launch_tile_product<kType>};
+          launch_tile_product<kType>, launch_gated_product<kType>};
 }
 
 }  // namespace tandem::cuda

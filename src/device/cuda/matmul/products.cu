@@ -29,11 +29,15 @@ bool wants(std::span<const ViewTarget> targets, RoundedForm form) {
 
 constexpr RoundedForm kForms[] = {RoundedForm::kInt8, RoundedForm::kF16, RoundedForm::kBf16};
 
-std::int64_t rounded_scratch(std::int64_t rows, std::int64_t columns,
-                             std::span<const ViewTarget> targets) {
+bool is_there(const ProductInput& input, RoundedForm form) {
+  return form == RoundedForm::kInt8 && input.int8 != nullptr;
+}
+
+std::int64_t rounded_scratch(const ProductInput& input, std::span<const ViewTarget> targets) {
   std::int64_t bytes = 0;
   for (const RoundedForm form : kForms) {
-    if (wants(targets, form)) bytes += align_up(rounded_bytes(form, rows, columns), kAlignment);
+    if (is_there(input, form) || !wants(targets, form)) continue;
+    bytes += align_up(rounded_bytes(form, input.x.rows, input.x.columns), kAlignment);
   }
   return bytes;
 }
@@ -48,12 +52,17 @@ struct RoundedForms {
   }
 };
 
-cudaError_t round_for(cudaStream_t stream, MatrixView x, std::span<const ViewTarget> targets,
-                      void* scratch, RoundedForms& rounded) {
+cudaError_t round_for(cudaStream_t stream, const ProductInput& input,
+                      std::span<const ViewTarget> targets, void* scratch, RoundedForms& rounded) {
+  const MatrixView& x = input.x;
   rounded.end = static_cast<std::uint8_t*>(scratch);
   for (const RoundedForm form : kForms) {
     if (!wants(targets, form)) continue;
     RoundedX& to = rounded.forms[static_cast<int>(form)];
+    if (is_there(input, form)) {
+      to = *input.int8;
+      continue;
+    }
     to = rounded_at(form, x.rows, x.columns, rounded.end);
     rounded.end += align_up(rounded_bytes(form, x.rows, x.columns), kAlignment);
     const cudaError_t error = round_rows(stream, form, x, to);
@@ -132,17 +141,29 @@ int tiles_of(std::int64_t rows, std::int64_t width) {
 
 }  // namespace
 
-std::int64_t products_scratch_bytes(std::int64_t x_rows, std::int64_t columns,
-                                    std::span<const ViewTarget> targets) {
-  return rounded_scratch(x_rows, columns, targets);
+bool reads_floats(std::span<const ViewTarget> targets) {
+  return std::any_of(targets.begin(), targets.end(), [](const ViewTarget& target) {
+    return target.weight.type == ElementType::kF32 ||
+           rounded_form_for(target.weight.type) != RoundedForm::kInt8;
+  });
 }
 
-cudaError_t products(cudaStream_t stream, MatrixView x, std::span<const ViewTarget> targets,
-                     void* scratch) {
+bool reads_int8(std::span<const ViewTarget> targets) {
+  return wants(targets, RoundedForm::kInt8);
+}
+
+std::int64_t products_scratch_bytes(const ProductInput& input,
+                                    std::span<const ViewTarget> targets) {
+  return rounded_scratch(input, targets);
+}
+
+cudaError_t products(cudaStream_t stream, const ProductInput& input,
+                     std::span<const ViewTarget> targets, void* scratch) {
+  const MatrixView& x = input.x;
   check_targets(x, targets, x.rows);
   if (x.rows == 0 || x.columns == 0 || targets.empty()) return cudaSuccess;
   RoundedForms rounded;
-  const cudaError_t error = round_for(stream, x, targets, scratch, rounded);
+  const cudaError_t error = round_for(stream, input, targets, scratch, rounded);
   if (error != cudaSuccess) return error;
   ProductBatch common;
   common.num_rows = static_cast<std::int32_t>(x.rows);
@@ -156,6 +177,48 @@ cudaError_t products(cudaStream_t stream, MatrixView x, std::span<const ViewTarg
     return kernels.many(stream, batch, tiles_of(x.rows, kManyRows));
   };
   return for_batches(common, x, targets, rounded, start);
+}
+
+namespace {
+
+bool are_alike(const WeightView& a, const WeightView& b) {
+  return a.type == b.type && a.type != ElementType::kF32 && a.rows == b.rows &&
+         a.columns == b.columns && a.num_experts == b.num_experts;
+}
+
+// Gate and up side by side: the groups of one.
+cudaError_t start_gated(cudaStream_t stream, ProductBatch batch, const ProductInput& input,
+                        std::span<const ViewTarget> targets, int column_tiles, GateKind kind,
+                        void* scratch) {
+  RoundedForms rounded;
+  const cudaError_t error = round_for(stream, input, targets, scratch, rounded);
+  if (error != cudaSuccess) return error;
+  const ElementType type = targets.front().weight.type;
+  const FragmentTraits traits = fragment_traits(type);
+  for (const ViewTarget& target : targets) {
+    batch.num_groups = 0;
+    append(batch, target);
+  }
+  batch.x = rounded.for_type(type);
+  batch.num_chunks = static_cast<std::int32_t>(traits.num_units(input.x.columns) * traits.chunks);
+  return product_kernels(type).gated(stream, batch, column_tiles, kind);
+}
+
+}  // namespace
+
+bool has_gated_products(std::int64_t x_rows, const ViewTarget& gate, const ViewTarget& up) {
+  return x_rows <= kFewRows && are_alike(gate.weight, up.weight);
+}
+
+cudaError_t gated_products(cudaStream_t stream, const ProductInput& input, GateKind kind,
+                           const ViewTarget& gate, const ViewTarget& up, void* scratch) {
+  const ViewTarget targets[] = {gate, up};
+  check_targets(input.x, targets, input.x.rows);
+  TANDEM_CHECK(has_gated_products(input.x.rows, gate, up), "gate and up that one launch takes");
+  if (input.x.rows == 0 || input.x.columns == 0 || gate.weight.rows == 0) return cudaSuccess;
+  ProductBatch common;
+  common.num_rows = static_cast<std::int32_t>(input.x.rows);
+  return start_gated(stream, common, input, targets, 1, kind, scratch);
 }
 
 namespace {
@@ -195,14 +258,14 @@ std::int64_t groups_scratch(const ExpertProducts& args) {
 }  // namespace
 
 std::int64_t expert_products_scratch_bytes(const ExpertProducts& args) {
-  return rounded_scratch(args.x.rows, args.x.columns, args.targets) + groups_scratch(args);
+  return rounded_scratch({args.x}, args.targets) + groups_scratch(args);
 }
 
 cudaError_t expert_products(cudaStream_t stream, const ExpertProducts& args, void* scratch) {
   check_targets(args.x, args.targets, args.num_pairs);
   if (args.num_pairs == 0 || args.x.columns == 0 || args.targets.empty()) return cudaSuccess;
   RoundedForms rounded;
-  const cudaError_t rounding = round_for(stream, args.x, args.targets, scratch, rounded);
+  const cudaError_t rounding = round_for(stream, {args.x}, args.targets, scratch, rounded);
   if (rounding != cudaSuccess) return rounding;
   const std::int64_t num_experts = args.targets.front().weight.num_experts;
   for (const ViewTarget& target : args.targets) {
@@ -236,6 +299,25 @@ cudaError_t expert_products(cudaStream_t stream, const ExpertProducts& args, voi
     return kernels.many(stream, batch, tiles.max_tiles);
   };
   return for_batches(common, args.x, args.targets, rounded, start);
+}
+
+bool has_gated_expert_products(const ExpertProducts& args) {
+  return args.num_pairs <= kUnsortedPairs && args.targets.size() == 2 &&
+         are_alike(args.targets[0].weight, args.targets[1].weight);
+}
+
+cudaError_t gated_expert_products(cudaStream_t stream, const ExpertProducts& args, GateKind kind,
+                                  void* scratch) {
+  check_targets(args.x, args.targets, args.num_pairs);
+  TANDEM_CHECK(has_gated_expert_products(args), "gate and up that one launch takes");
+  const WeightView& weight = args.targets.front().weight;
+  if (args.num_pairs == 0 || args.x.columns == 0 || weight.rows == 0) return cudaSuccess;
+  ProductBatch common;
+  common.expert_ids = args.expert_ids;
+  common.first_expert = args.first_expert;
+  common.num_experts = static_cast<std::int32_t>(weight.num_experts);
+  common.x_divisor = args.x_divisor;
+  return start_gated(stream, common, {args.x}, args.targets, args.num_pairs, kind, scratch);
 }
 
 }  // namespace tandem::cuda

@@ -15,15 +15,33 @@ struct ViewTarget {
   MatrixView y;
 };
 
+// The left side of products.
+struct ProductInput {
+  MatrixView x;
+  // x rounded to RoundedForm::kInt8, where that is done; its floats are read for targets of other
+  // forms alone.
+  const RoundedX* int8 = nullptr;
+};
+
+// Do some of the targets read x itself, or round it to halves?
+bool reads_floats(std::span<const ViewTarget> targets);
+// Do some of them read x rounded to RoundedForm::kInt8?
+bool reads_int8(std::span<const ViewTarget> targets);
+
 // Device memory that products of x with these weights need: rounded rows in each form that a weight
-// wants. 256-byte aligned; free once the stream has passed the products.
-std::int64_t products_scratch_bytes(std::int64_t x_rows, std::int64_t columns,
-                                    std::span<const ViewTarget> targets);
+// wants and that is not there. 256-byte aligned; free once the stream has passed the products.
+std::int64_t products_scratch_bytes(const ProductInput& input, std::span<const ViewTarget> targets);
 
 // y = x * weight^T (+ bias) for each target, with x rounded once for each form. Weights of one type
 // and shape of column are one launch. Stream-ordered; the result is that of the starts.
-cudaError_t products(cudaStream_t stream, MatrixView x, std::span<const ViewTarget> targets,
-                     void* scratch);
+cudaError_t products(cudaStream_t stream, const ProductInput& input,
+                     std::span<const ViewTarget> targets, void* scratch);
+
+// Can gated_products() take these? Few rows of x, and gate and up of one type and shape.
+bool has_gated_products(std::int64_t x_rows, const ViewTarget& gate, const ViewTarget& up);
+// gate.y = f(x * gate^T) * (x * up^T), in one launch; scratch as for products() of both.
+cudaError_t gated_products(cudaStream_t stream, const ProductInput& input, GateKind kind,
+                           const ViewTarget& gate, const ViewTarget& up, void* scratch);
 
 // As ExpertMatmulArgs: y[pair] = x[pair / (top_k or 1)] * experts[expert_ids[pair] -
 // first_expert]^T.
@@ -37,5 +55,11 @@ struct ExpertProducts {
 };
 std::int64_t expert_products_scratch_bytes(const ExpertProducts& args);
 cudaError_t expert_products(cudaStream_t stream, const ExpertProducts& args, void* scratch);
+
+// The same for two targets, gate and up: gate.y = f(gate.y) * up.y, in one launch, where
+// has_gated_expert_products(): few pairs.
+bool has_gated_expert_products(const ExpertProducts& args);
+cudaError_t gated_expert_products(cudaStream_t stream, const ExpertProducts& args, GateKind kind,
+                                  void* scratch);
 
 }  // namespace tandem::cuda

@@ -4,9 +4,11 @@
 #include <limits>
 #include <string>
 
+#include "device/cuda/elementwise.h"
 #include "device/cuda/matmul/file_weight_for_test.h"
 #include "device/cuda/matmul/product_kernels.h"
 #include "device/cuda/matmul/rounded_x.h"
+#include "device/cuda/norm.h"
 
 namespace tandem::cuda {
 namespace {
@@ -197,6 +199,32 @@ TEST_P(ProductTypes, ARowsBitsDoNotDependOnItsBatch) {
   }
 }
 
+// Gate and up in one launch: the bits of two products and an activation.
+TEST_P(ProductTypes, GatedAreTheBitsOfTheirParts) {
+  const auto [rows, columns] = shapes()[1];
+  FileWeight gate(type(), 1, rows, columns, 5), up(type(), 1, rows, columns, 6);
+  for (const std::int64_t num_rows : {1, 7}) {
+    const std::vector<float> x = gaussian(num_rows * columns, 29);
+    const DeviceArray<float> x_memory(x), parts(2 * num_rows * rows), fused(num_rows * rows);
+    const ProductInput input{dense(x_memory.data(), num_rows, columns)};
+    const MatrixView gate_y = dense(parts.data(), num_rows, rows);
+    const MatrixView up_y = dense(parts.data() + num_rows * rows, num_rows, rows);
+    const ViewTarget targets[] = {{gate.packed(), nullptr, gate_y}, {up.packed(), nullptr, up_y}};
+    const DeviceArray<std::uint8_t> scratch(products_scratch_bytes(input, targets));
+    TestStream stream;
+    ASSERT_EQ(products(stream, input, targets, scratch.data()), cudaSuccess);
+    ASSERT_EQ(gated_activation(stream, GateKind::kSilu, gate_y, up_y), cudaSuccess);
+    ASSERT_TRUE(has_gated_products(num_rows, targets[0], targets[1]));
+    ViewTarget to = targets[0];
+    to.y = dense(fused.data(), num_rows, rows);
+    ASSERT_EQ(gated_products(stream, input, GateKind::kSilu, to, targets[1], scratch.data()),
+              cudaSuccess);
+    stream.expect_done();
+    const std::vector<float> both = parts.to_host(), one = fused.to_host();
+    ASSERT_EQ(0, std::memcmp(one.data(), both.data(), one.size() * sizeof(float))) << num_rows;
+  }
+}
+
 TEST_P(ProductTypes, TakeNoMemoryBeyondTheFilesBlocks) {
   FileWeight weight(type(), 1, 64, 1024);
   const double ratio = type() == ElementType::kQ3_K ? 1.04 : 1.0;
@@ -233,9 +261,9 @@ TEST_P(Products, OfSeveralWeightsOfMixedTypesShareOneX) {
     targets.push_back({weight->packed(), weight == &q ? bias_memory.data() : nullptr, y});
     column += weight->rows() + 2;
   }
-  const DeviceArray<std::uint8_t> scratch(products_scratch_bytes(num_rows, kColumns, targets));
+  const DeviceArray<std::uint8_t> scratch(products_scratch_bytes({x_view}, targets));
   TestStream stream;
-  ASSERT_EQ(products(stream, x_view, targets, scratch.data()), cudaSuccess);
+  ASSERT_EQ(products(stream, {x_view}, targets, scratch.data()), cudaSuccess);
   stream.expect_done();
   const std::vector<float> y = y_memory.to_host();
   for (std::int64_t i = 0; i < num_rows; ++i) {
@@ -308,6 +336,33 @@ TEST_P(ExpertProductsOf, TakeTheirOwnRows) {
       }
     }
   }
+}
+
+// The few pairs of a decoding step, some of experts that are elsewhere.
+TEST_P(ExpertProductsOf, GatedAreTheBitsOfTheirParts) {
+  if (GetParam() == ElementType::kF32) GTEST_SKIP() << "floats are not kept in fragments";
+  const std::int64_t columns = traits_of(GetParam()).block_elements == 256 ? 256 : 96;
+  constexpr std::int32_t kExperts = 3, kRows = 20, kPairs = 6;
+  FileWeight gate(GetParam(), kExperts, kRows, columns, 7), up(GetParam(), kExperts, kRows, columns);
+  const std::vector<std::int32_t> ids = {4, 6, 5, 9, 6, 0};
+  const DeviceArray<std::int32_t> ids_memory(ids);
+  const DeviceArray<float> x_memory(gaussian(kPairs / 2 * columns, 31));
+  const DeviceArray<float> parts(std::int64_t{2} * kPairs * kRows), fused(kPairs * kRows);
+  const MatrixView gate_y = dense(parts.data(), kPairs, kRows);
+  const MatrixView up_y = dense(parts.data() + kPairs * kRows, kPairs, kRows);
+  ViewTarget targets[] = {{gate.packed(), nullptr, gate_y}, {up.packed(), nullptr, up_y}};
+  const ExpertProducts args{dense(x_memory.data(), kPairs / 2, columns), targets, ids_memory.data(),
+                            kPairs, 2, 4};
+  const DeviceArray<std::uint8_t> scratch(expert_products_scratch_bytes(args));
+  TestStream stream;
+  ASSERT_EQ(expert_products(stream, args, scratch.data()), cudaSuccess);
+  ASSERT_EQ(gated_activation(stream, GateKind::kGeluTanh, gate_y, up_y), cudaSuccess);
+  ASSERT_TRUE(has_gated_expert_products(args));
+  targets[0].y = dense(fused.data(), kPairs, kRows);
+  ASSERT_EQ(gated_expert_products(stream, args, GateKind::kGeluTanh, scratch.data()), cudaSuccess);
+  stream.expect_done();
+  const std::vector<float> both = parts.to_host(), one = fused.to_host();
+  EXPECT_EQ(0, std::memcmp(one.data(), both.data(), one.size() * sizeof(float)));
 }
 
 // --- Rounding
@@ -428,8 +483,10 @@ TEST(RoundedRows, OfANormAreThoseOfItsResult) {
     const RoundedX fused = rounded_at(RoundedForm::kInt8, kRows, columns, fused_memory.data());
     TestStream stream;
     ASSERT_EQ(
-        rms_norm_and_round(stream, dense(x_memory.data(), kRows, columns), weight_memory.data(),
-                           1e-5f, dense(y.data(), kRows, columns), fused),
+        add_norm(stream,
+                 {dense(x_memory.data(), kRows, columns), {}, weight_memory.data(), 1e-5f,
+                  dense(y.data(), kRows, columns)},
+                 &fused),
         cudaSuccess);
     ASSERT_EQ(round_rows(stream, RoundedForm::kInt8, dense(y.data(), kRows, columns),
                          rounded_at(RoundedForm::kInt8, kRows, columns, memory.data())),

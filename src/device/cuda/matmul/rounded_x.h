@@ -28,9 +28,4 @@ RoundedX rounded_at(RoundedForm form, std::int64_t rows, std::int64_t columns, v
 cudaError_t round_rows(cudaStream_t stream, RoundedForm form, MatrixView x,
                        const RoundedX& rounded);
 
-// out = x / sqrt(mean(x^2) + eps) * weight, and the same rounded (kInt8): what every layer input
-// goes through, in one pass over x. x.columns <= 16384; out may be x.
-cudaError_t rms_norm_and_round(cudaStream_t stream, MatrixView x, const float* weight, float eps,
-                               MatrixView out, const RoundedX& rounded);
-
 }  // namespace tandem::cuda

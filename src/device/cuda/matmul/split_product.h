@@ -140,7 +140,34 @@ __device__ __forceinline__ void multiply_slice(const std::uint8_t* weight, int s
   }
 }
 
-// sums: [slice][row of x][16 rows of the weight] of one group.
+// A lane's sums of one slice to sums: [row of x][16 rows of the weight].
+template <int kTiles>
+__device__ __forceinline__ void keep_sums(const float (&acc)[kTiles][4], int lane, float* sums) {
+  TANDEM_UNROLL
+  for (int tile = 0; tile < kTiles; ++tile) {
+    TANDEM_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const int n = 8 * tile + 2 * (lane % 4) + i % 2;
+      sums[n * kGroupRows + lane / 4 + 8 * (i / 2)] = acc[tile][i];
+    }
+  }
+}
+
+// One result of a target: row `row` of the weight times row n of the tile.
+// sums: [slice][row of x][16 rows of the weight] of one group; index: of the result in a slice.
+template <ElementType kType, int kTiles>
+__device__ __forceinline__ float add_slices(const ProductBatch& batch, const ProductTarget& target,
+                                            std::int32_t row, int num_slices, const TileRows& rows,
+                                            int index, const float* sums) {
+  float sum = 0.0f;
+  if (rows.expert >= 0) {
+    for (int slice = 0; slice < num_slices; ++slice) sum += sums[slice * kTiles * 128 + index];
+  }
+  if constexpr (WeightCodec<kType>::kHalves) sum *= batch.x.scales[rows.x_row(index / kGroupRows)];
+  if (target.bias != nullptr) sum += target.bias[row];
+  return sum;
+}
+
 template <ElementType kType, int kTiles>
 __device__ __forceinline__ void store_sums(const ProductBatch& batch, std::int32_t group,
                                            int num_slices, const TileRows& rows, int index,
@@ -149,13 +176,8 @@ __device__ __forceinline__ void store_sums(const ProductBatch& batch, std::int32
   const int n = index / kGroupRows;
   const std::int32_t row = (group - target.first_group) * kGroupRows + index % kGroupRows;
   if (n >= rows.count || row >= target.rows) return;
-  float sum = 0.0f;
-  if (rows.expert >= 0) {
-    for (int slice = 0; slice < num_slices; ++slice) sum += sums[slice * kTiles * 128 + index];
-  }
-  if constexpr (WeightCodec<kType>::kHalves) sum *= batch.x.scales[rows.x_row(n)];
-  if (target.bias != nullptr) sum += target.bias[row];
-  target.y[rows.y_row(n) * target.y_stride + row] = sum;
+  target.y[rows.y_row(n) * target.y_stride + row] =
+      add_slices<kType, kTiles>(batch, target, row, num_slices, rows, index, sums);
 }
 
 // Grid: [tiles of 8 * kTiles rows of x, groups of all targets / split_groups]: neighbours share the
@@ -181,15 +203,7 @@ __global__ void __launch_bounds__(32 * kSlices, kTiles == 1 ? 2 : 1)
     for (int slice = warp / kGroups; slice < num_slices; slice += kSlices / kGroups) {
       float acc[kTiles][4] = {};
       multiply_slice<kType, kTiles>(weight, slice, batch.num_chunks, lane, x, acc);
-      float* sums = shared + (warp % kGroups * num_slices + slice) * kTiles * 128;
-      TANDEM_UNROLL
-      for (int tile = 0; tile < kTiles; ++tile) {
-        TANDEM_UNROLL
-        for (int i = 0; i < 4; ++i) {
-          const int n = 8 * tile + 2 * (lane % 4) + i % 2;
-          sums[n * kGroupRows + lane / 4 + 8 * (i / 2)] = acc[tile][i];
-        }
-      }
+      keep_sums(acc, lane, shared + (warp % kGroups * num_slices + slice) * kTiles * 128);
     }
   }
   __syncthreads();
