@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/index_of_largest.h"
 
 namespace tandem {
@@ -34,6 +35,15 @@ SampledToken GreedySampler::sample(std::span<float> logits) {
     sampled.likeliest.push_back({order[i], logprob_of(order[i])});
   }
   return sampled;
+}
+
+SampledToken GreedySampler::sample_best(std::span<const TokenLogit> best) {
+  return {best.empty() ? 0 : best.front().token, 0, {}};
+}
+
+// A sampler that says it needs all logits gets them.
+SampledToken TokenSampler::sample_best(std::span<const TokenLogit>) {
+  check_failed(__FILE__, __LINE__, "a sampler that can choose among the best", "");
 }
 
 }  // namespace tandem

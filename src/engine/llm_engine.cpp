@@ -161,7 +161,11 @@ void LlmEngine::take_tokens(Answer& answer, const ScheduledSequence& scheduled,
   counters_.drafted_tokens += scheduled.num_drafts;
   for (std::int32_t i = 0; i <= scheduled.num_drafts; ++i) {
     const auto row = static_cast<std::size_t>(scheduled.first_row + i);
-    if (!take_token(answer, std::span(result.logits).subspan(row * size, size))) return;
+    const std::span<const TokenLogit> best = result.best(row);
+    SampledToken sampled = best.empty()
+                               ? sample(answer, std::span(result.logits).subspan(row * size, size))
+                               : answer.sampler->sample_best(best);
+    if (!take_token(answer, std::move(sampled))) return;
     if (i == scheduled.num_drafts) break;
     if (sequence.tokens.back() != drafts[static_cast<std::size_t>(i)]) break;
     ++sequence.num_computed;
@@ -171,10 +175,13 @@ void LlmEngine::take_tokens(Answer& answer, const ScheduledSequence& scheduled,
   propose_drafts(answer);
 }
 
-// False: the answer is complete.
-bool LlmEngine::take_token(Answer& answer, std::span<float> logits) {
+SampledToken LlmEngine::sample(Answer& answer, std::span<float> logits) {
   if (answer.constraint) answer.constraint->mask(logits);
-  SampledToken sampled = answer.sampler->sample(logits);
+  return answer.sampler->sample(logits);
+}
+
+// False: the answer is complete.
+bool LlmEngine::take_token(Answer& answer, SampledToken sampled) {
   const std::int32_t token = sampled.token;
   answer.sampler->accept(token);
   answer.sequence.tokens.push_back(token);
@@ -305,6 +312,8 @@ void LlmEngine::add(RequestId id, GenerationRequest request, EventSink sink) {
     const bool needs_all = wanted.pooling == Pooling::kMean || wanted.pooling == Pooling::kFirst;
     answer->sequence.may_share = wanted.cache_prompt && !needs_all;
     answer->sequence.pooling = wanted.pooling;
+    answer->sequence.num_candidates =
+        answer->constraint ? 0 : answer->sampler->num_candidates();
     for (const std::int32_t token : wanted.prompt) answer->sampler->accept(token);
     Answer& added = *answer;
     answers_.emplace(added.sequence.arrival, std::move(answer));

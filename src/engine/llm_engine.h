@@ -80,7 +80,8 @@ class LlmEngine {
   void commit(const Flight& flight, StepResult& result);
   void take_hidden(Answer& answer, const ScheduledSequence& scheduled, const StepResult& result);
   void take_tokens(Answer& answer, const ScheduledSequence& scheduled, StepResult& result);
-  bool take_token(Answer& answer, std::span<float> logits);
+  static SampledToken sample(Answer& answer, std::span<float> logits);
+  bool take_token(Answer& answer, SampledToken sampled);
   void propose_drafts(Answer& answer);
   void propose_by_model();
   void start_followers(const Answer& answer);

@@ -10,6 +10,7 @@
 #include "engine/samplers/logprobs.h"
 #include "engine/samplers/temperature.h"
 #include "engine/samplers/truncation.h"
+#include "model/activation_sizes.h"
 
 namespace tandem {
 
@@ -52,6 +53,11 @@ std::int32_t Sampler::choose(std::span<float> logits) {
   if (is_greedy) return static_cast<std::int32_t>(index_of_largest(logits));
   if (!mirostat_) apply_top_n_sigma(logits, params_.top_n_sigma);
   candidates_.assign(logits, mirostat_ ? 0 : params_.top_k);
+  return draw();
+}
+
+// Of the candidates as top-k has left them.
+std::int32_t Sampler::draw() {
   if (candidates_.empty()) return 0;
   if (!mirostat_) truncate();
   apply_dynamic_temperature(candidates_, params_.temperature, params_.dynatemp_range,
@@ -59,6 +65,23 @@ std::int32_t Sampler::choose(std::span<float> logits) {
   const std::size_t index =
       mirostat_ ? mirostat_->draw(candidates_, random_) : candidates_.draw(random_);
   return candidates_[index].token;
+}
+
+std::int32_t Sampler::num_candidates() const {
+  const bool looks_at_all = params_.num_logprobs >= 0 || !params_.logit_bias.empty() ||
+                            !penalties_.is_off() || !dry_.is_off();
+  if (looks_at_all) return 0;
+  if (params_.temperature <= 0) return 1;
+  if (mirostat_ || params_.top_n_sigma > 0) return 0;
+  const bool is_few = params_.top_k > 0 && params_.top_k <= ActivationSizes::kMostCandidates;
+  return is_few ? params_.top_k : 0;
+}
+
+SampledToken Sampler::sample_best(std::span<const TokenLogit> best) {
+  if (best.empty()) return {};
+  if (params_.temperature <= 0) return {best.front().token, 0, {}};
+  candidates_.assign(best);
+  return {draw(), 0, {}};
 }
 
 void Sampler::truncate() {

@@ -32,10 +32,14 @@ class Sampler : public TokenSampler {
 
   // Where no token is possible (all logits are -infinity or NaN), token 0 is returned.
   SampledToken sample(std::span<float> logits) override;
+  // Greedy: one; else top_k, where nothing before it looks at other tokens.
+  std::int32_t num_candidates() const override;
+  SampledToken sample_best(std::span<const TokenLogit> best) override;
   void accept(std::int32_t token) override;
 
  private:
   std::int32_t choose(std::span<float> logits);
+  std::int32_t draw();
   void truncate();
 
   SamplingParams params_;

@@ -185,6 +185,7 @@ void Scheduler::add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num
     scheduled.first_row = static_cast<std::int32_t>(batch.output_rows.size());
     for (std::int32_t row = num_drafts; row >= 0; --row) {
       batch.output_rows.push_back(batch.num_tokens() - 1 - row);
+      batch.output_candidates.push_back(sequence.num_candidates);
     }
   }
   sequence.in_flight = true;

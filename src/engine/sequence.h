@@ -19,6 +19,9 @@ struct Sequence {
   // Other than kNone: hidden states are wanted of it, and no logits. Set by the engine.
   Pooling pooling = Pooling::kNone;
 
+  // How many of a row's best logits its sampler needs; 0: all. Set by the engine.
+  std::int32_t num_candidates = 0;
+
   // Guesses of what follows `tokens`, to be checked by the next step. Set by the engine.
   std::vector<std::int32_t> drafts;
 

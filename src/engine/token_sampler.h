@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/sampling_params.h"
+#include "nn/token_candidates.h"
 
 namespace tandem {
 
@@ -28,6 +29,12 @@ class TokenSampler {
   virtual ~TokenSampler() = default;
   // Chooses the next token. logits: [vocabulary_size], overwritten. Does not accept the token.
   virtual SampledToken sample(std::span<float> logits) = 0;
+  // How many of the best logits suffice for the same choice, for this sampler's whole life; 0: only
+  // all of them do.
+  virtual std::int32_t num_candidates() const { return 0; }
+  // sample() where only the best are at hand: num_candidates() of them, or all there are; best
+  // first, ties to the lower token.
+  virtual SampledToken sample_best(std::span<const TokenLogit> best);
   // Appends to the history: each token of the prompt, in order, then each token of the answer.
   virtual void accept(std::int32_t token) = 0;
 };

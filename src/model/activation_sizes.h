@@ -10,6 +10,9 @@ namespace tandem {
 // `max_output_rows` rows of logits: what its buffers are made from, and what a plan reckons with.
 // Column counts of matrices whose rows are tokens (or, for expert_*, token-choice pairs).
 struct ActivationSizes {
+  // Of the best logits of a row, the most that a rank picks out.
+  static constexpr std::int64_t kMostCandidates = 64;
+
   std::int64_t max_tokens = 0;
   std::int64_t max_output_rows = 0;
   std::int64_t hidden = 0;
@@ -24,7 +27,7 @@ struct ActivationSizes {
   std::int64_t top_k = 0;
   std::int64_t vocabulary = 0;  // this rank's rows of the output matrix
 
-  static constexpr std::int64_t kNumBuffers = 17;  // that these are cut into
+  static constexpr std::int64_t kNumBuffers = 19;  // that these are cut into
   std::int64_t total_bytes() const;
 };
 

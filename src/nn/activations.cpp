@@ -33,6 +33,7 @@ Result<Activations> Activations::create(Device& device, Stream& stream,
   const std::int64_t tokens = sizes.max_tokens;
   const std::int64_t pairs = tokens * std::max<std::int64_t>(sizes.top_k, 1);
   const std::int64_t rows = sizes.max_output_rows;
+  const std::int64_t candidates = sizes.vocabulary > 0 ? ActivationSizes::kMostCandidates : 0;
   struct Wanted {
     std::unique_ptr<Buffer>& buffer;
     std::int64_t rows;
@@ -56,6 +57,8 @@ Result<Activations> Activations::create(Device& device, Stream& stream,
       {buffers.output_hidden, rows, sizes.hidden},
       {buffers.output_normed, rows, sizes.hidden},
       {buffers.logits, rows, sizes.vocabulary},
+      {buffers.candidate_logits, rows, candidates},
+      {buffers.candidate_tokens, rows, candidates},
   };
   for (const Wanted& one : wanted) {
     TANDEM_TRY_STATUS(make(device, stream, one.rows, one.columns, one.buffer));
@@ -69,7 +72,8 @@ std::int64_t Activations::size_bytes() const {
   for (const auto* buffer :
        {&all.hidden, &all.normed, &all.partial, &all.q, &all.k, &all.v, &all.attention_out,
         &all.gate, &all.up, &all.router_logits, &all.expert_out, &all.expert_ids,
-        &all.expert_weights, &all.positions, &all.output_hidden, &all.output_normed, &all.logits}) {
+        &all.expert_weights, &all.positions, &all.output_hidden, &all.output_normed, &all.logits,
+        &all.candidate_logits, &all.candidate_tokens}) {
     total += bytes(*buffer);
   }
   return total;
@@ -125,6 +129,12 @@ MatrixView Activations::output_normed(std::int64_t n) const {
 }
 MatrixView Activations::logits(std::int64_t n) const {
   return view(buffers_.logits, n, sizes_.vocabulary);
+}
+float* Activations::candidate_logits() const {
+  return buffers_.candidate_logits->floats();
+}
+std::int32_t* Activations::candidate_tokens() const {
+  return static_cast<std::int32_t*>(buffers_.candidate_tokens->data());
 }
 
 }  // namespace tandem

@@ -37,12 +37,15 @@ class Activations {
   MatrixView output_hidden(std::int64_t num_rows) const;  // rows whose logits are wanted
   MatrixView output_normed(std::int64_t num_rows) const;
   MatrixView logits(std::int64_t num_rows) const;  // [num_rows, local vocabulary]
+  float* candidate_logits() const;                 // [num_rows, up to kMostCandidates]
+  std::int32_t* candidate_tokens() const;          // the same
 
  private:
   struct Buffers {
     std::unique_ptr<Buffer> hidden, normed, partial, q, k, v, attention_out, gate, up;
     std::unique_ptr<Buffer> router_logits, expert_out, expert_ids, expert_weights, positions;
     std::unique_ptr<Buffer> output_hidden, output_normed, logits;
+    std::unique_ptr<Buffer> candidate_logits, candidate_tokens;
   };
 
   ActivationSizes sizes_;

@@ -77,4 +77,10 @@ MatrixView Decoder::logits(Stream& stream, std::int64_t num_rows) {
   return result;
 }
 
+Decoder::Best Decoder::best(Stream& stream, MatrixView logits, std::int32_t count) {
+  const Best best{activations_.candidate_logits(), activations_.candidate_tokens()};
+  stream.top_k(logits, count, activations_.candidate_logits(), activations_.candidate_tokens());
+  return best;
+}
+
 }  // namespace tandem

@@ -42,6 +42,13 @@ class Decoder {
   MatrixView gather_output_rows(Stream& stream);
   // [num_rows, local vocabulary] of what lies in output_rows(). Device memory, until the next call.
   MatrixView logits(Stream& stream, std::int64_t num_rows);
+  // The `count` best of each row of logits(), count <= kMostCandidates and the local vocabulary, as
+  // Ops::top_k() gives them. Device memory, until the next call.
+  struct Best {
+    const float* logits = nullptr;         // [rows, count]
+    const std::int32_t* tokens = nullptr;  // of this rank's vocabulary
+  };
+  Best best(Stream& stream, MatrixView logits, std::int32_t count);
 
   std::int64_t weights_bytes() const { return parameters_.size_bytes(); }
   std::int64_t kv_bytes() const { return kv_cache_.size_bytes(); }

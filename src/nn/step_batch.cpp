@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "model/activation_sizes.h"
 
 namespace tandem {
 namespace {
@@ -95,6 +96,15 @@ std::string find_fault(const StepBatch& batch, std::int64_t vocabulary_size,
     if (!fault.empty()) return fault;
   }
   if (next != batch.num_tokens()) return "tokens that belong to no sequence";
+  const std::vector<std::int32_t>& candidates = batch.output_candidates;
+  if (!candidates.empty() && candidates.size() != batch.output_rows.size()) {
+    return "numbers of candidates do not match the output rows";
+  }
+  for (const std::int32_t count : candidates) {
+    if (count < 0 || count > ActivationSizes::kMostCandidates) {
+      return fmt::format("{} candidates", count);
+    }
+  }
   std::string fault = find_row_fault(batch, batch.output_rows, "output");
   return fault.empty() ? find_row_fault(batch, batch.hidden_rows, "hidden") : fault;
 }

@@ -23,6 +23,9 @@ struct StepBatch {
   std::vector<std::int64_t> slots;
   std::vector<StepSequence> sequences;    // in the order of their tokens, without gaps
   std::vector<std::int32_t> output_rows;  // tokens whose logits are wanted, ascending
+  // For each of them how many of the best logits will do, up to ActivationSizes::kMostCandidates;
+  // 0: all are wanted. Empty: all of all. A device in whose memory the host reads gives all.
+  std::vector<std::int32_t> output_candidates;
   std::vector<std::int32_t> hidden_rows;  // tokens whose final hidden states are wanted, ascending
 
   std::int32_t num_tokens() const { return static_cast<std::int32_t>(token_ids.size()); }

@@ -25,8 +25,13 @@ StepBatch slice(const StepBatch& batch, std::int32_t begin, std::int32_t end) {
     part.block_table = sequence.block_table;
     piece.sequences.push_back(std::move(part));
   }
-  for (const std::int32_t row : batch.output_rows) {
-    if (row >= begin && row < end) piece.output_rows.push_back(row - begin);
+  for (std::size_t i = 0; i < batch.output_rows.size(); ++i) {
+    const std::int32_t row = batch.output_rows[i];
+    if (row < begin || row >= end) continue;
+    piece.output_rows.push_back(row - begin);
+    if (!batch.output_candidates.empty()) {
+      piece.output_candidates.push_back(batch.output_candidates[i]);
+    }
   }
   for (const std::int32_t row : batch.hidden_rows) {
     if (row >= begin && row < end) piece.hidden_rows.push_back(row - begin);

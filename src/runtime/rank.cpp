@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/clock.h"
 #include "model/tensor_names.h"
 #include "runtime/weight_loader.h"
@@ -187,12 +189,33 @@ void Rank::write_logits(const MicroStep& step) {
   const std::int64_t began = monotonic_ns();
   const auto vocabulary = seat_.spec->vocabulary_size;
   const std::int64_t bytes = logits.columns * static_cast<std::int64_t>(sizeof(float));
+  if (bytes > 0 && logits.rows > 0) write_candidates(step, logits);
   for (std::int64_t row = 0; bytes > 0 && row < logits.rows; ++row) {
+    if (step.step->candidates.are_wanted(step.first_output_row + row)) continue;
     float* host = step.step->logits.data() + (step.first_output_row + row) * vocabulary +
                   seat_.plan.shard.vocabulary.begin;
     stream_->copy_to_host(host, logits.row(row), bytes);
   }
   output_seconds_ += seconds_of(monotonic_ns() - began);
+}
+
+// The best of this rank's columns, for rows of which that will do: of all rows, as they are picked
+// together.
+void Rank::write_candidates(const MicroStep& step, MatrixView logits) {
+  TokenCandidates& candidates = step.step->candidates;
+  const std::int32_t places = candidates.per_rank();
+  const auto count = static_cast<std::int32_t>(std::min<std::int64_t>(places, logits.columns));
+  if (count == 0) return;
+  const Decoder::Best best = decoder_->best(*stream_, logits, count);
+  const auto rank = static_cast<std::size_t>(seat_.group->rank());
+  // One copy where rows lie side by side here and there.
+  const std::int64_t rows_at_once = count == places ? logits.rows : 1;
+  const std::int64_t bytes = rows_at_once * count * static_cast<std::int64_t>(sizeof(float));
+  for (std::int64_t row = 0; row < logits.rows; row += rows_at_once) {
+    const std::int64_t to = step.first_output_row + row;
+    stream_->copy_to_host(candidates.logits(rank, to), best.logits + row * count, bytes);
+    stream_->copy_to_host(candidates.tokens(rank, to), best.tokens + row * count, bytes);
+  }
 }
 
 // What embeddings are made of: the same on every rank of the group, so the first one's will do.

@@ -78,6 +78,7 @@ class Rank {
   Status leave(const MicroStep& step, StepQueue& queue);
   Status compute_output(StepQueue& queue);
   void write_logits(const MicroStep& step);
+  void write_candidates(const MicroStep& step, MatrixView logits);
   void copy_hidden(const MicroStep& step);
   RankTimes add_times(double seconds, std::int64_t num_steps);
   void trace_step(const MicroStep& step, const char* what, const RankTimes& spent,

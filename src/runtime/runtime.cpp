@@ -76,11 +76,13 @@ class ThreadedRuntime : public Runtime {
   Status failure() const;
   std::uint64_t num_signs() const;
   Status await(PendingStep& step);
+  TokenCandidates candidates_of(const StepBatch& batch) const;
 
   Plan plan_;
   const ModelSpec spec_;
   RuntimeOptions options_;
   GpuGroupMaker make_gpu_group_;
+  bool picks_candidates_ = false;  // the last stage alone, all of whose devices do
   StepQueue queue_;
   std::vector<std::unique_ptr<Rank>> ranks_;
   std::vector<std::thread> threads_;
@@ -145,6 +147,11 @@ Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
   std::shared_ptr<StageLink> from_previous;
   const std::shared_ptr<StageLink> output_link = link_outputs();
   const auto num_stages = static_cast<std::int32_t>(plan_.stages.size());
+  const auto last_ranks = std::span(devices).last(plan_.stages.back().ranks.size());
+  picks_candidates_ =
+      output_link == nullptr && std::ranges::none_of(last_ranks, [](const auto& device) {
+        return device->info().is_host_memory;
+      });
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     const StagePlan& stage = plan_.stages[s];
     TANDEM_TRY(auto seats, make_group(std::span(devices).subspan(next_device, stage.ranks.size())));
@@ -255,6 +262,7 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
   if (!fault.empty()) return Error{ErrorCode::kInternal, fault, "step batch", {}, {}};
 
   const std::size_t batch_hidden_rows = batch->hidden_rows.size();
+  TokenCandidates candidates = candidates_of(*batch);
   std::vector<std::shared_ptr<const StepBatch>> pieces;
   const bool cut = batch->num_tokens() > plan_.micro_batch_tokens;
   if (cut) {
@@ -265,8 +273,12 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
     pieces.push_back(std::move(batch));
   }
   auto step = std::make_shared<PendingStep>();
-  step->logits = logits_memory_->take(static_cast<std::size_t>(rows * spec_.vocabulary_size));
+  step->candidates = std::move(candidates);
+  if (!step->candidates.are_for_all_rows()) {
+    step->logits = logits_memory_->take(static_cast<std::size_t>(rows * spec_.vocabulary_size));
+  }
   step->hidden.resize(batch_hidden_rows * static_cast<std::size_t>(spec_.hidden_size));
+  step->num_rows = rows;
   step->num_open = static_cast<std::int32_t>(pieces.size() * ranks_.size());
 
   const std::lock_guard lock(mutex_);
@@ -282,6 +294,16 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
     first_hidden += piece_hidden;
   }
   return next_number_++;
+}
+
+// Devices whose memory the host does not read pick the best of their logits themselves.
+TokenCandidates ThreadedRuntime::candidates_of(const StepBatch& batch) const {
+  if (!picks_candidates_ || batch.output_candidates.empty()) return {};
+  std::vector<std::int64_t> first_tokens;
+  for (const RankPlan& rank : plan_.stages.back().ranks) {
+    first_tokens.push_back(rank.shard.vocabulary.begin);
+  }
+  return {batch.output_candidates, std::move(first_tokens)};
 }
 
 // Waits while any rank shows signs of life; fails the runtime once none has for the deadline. Looks
@@ -327,6 +349,10 @@ Result<StepResult> ThreadedRuntime::wait(std::int64_t number) {
   StepResult result;
   result.vocabulary_size = spec_.vocabulary_size;
   result.logits = std::move(step->logits);
+  for (std::int64_t row = 0; step->candidates.per_rank() > 0 && row < step->num_rows; ++row) {
+    result.candidates.push_back(step->candidates.are_wanted(row) ? step->candidates.best(row)
+                                                                 : std::vector<TokenLogit>{});
+  }
   result.hidden_size = spec_.hidden_size;
   result.hidden = std::move(step->hidden);
   result.home = logits_memory_;

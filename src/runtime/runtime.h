@@ -11,6 +11,7 @@
 #include "comm/communicator.h"
 #include "device/device.h"
 #include "nn/step_batch.h"
+#include "nn/token_candidates.h"
 #include "plan/plan.h"
 #include "runtime/logits_memory.h"
 
@@ -20,10 +21,12 @@ class GgufFile;
 class TraceWriter;
 
 // Logits of a step's output rows, and hidden states of its hidden rows. Row i belongs to
-// StepBatch::output_rows[i] or hidden_rows[i].
+// StepBatch::output_rows[i] or hidden_rows[i]. A row of which only the best were wanted may have
+// these in best(); then it has no row().
 struct StepResult {
   std::int64_t vocabulary_size = 0;
-  std::vector<float> logits;  // [num_output_rows, vocabulary_size]
+  std::vector<float> logits;                         // [num_output_rows, vocabulary_size]
+  std::vector<std::vector<TokenLogit>> candidates;  // [num_output_rows], or none at all
   std::int64_t hidden_size = 0;
   std::vector<float> hidden;           // [num_hidden_rows, hidden_size], after the output norm
   std::shared_ptr<LogitsMemory> home;  // gets the memory back; may be null
@@ -38,6 +41,11 @@ struct StepResult {
   std::span<const float> row(std::size_t index) const {
     const auto size = static_cast<std::size_t>(vocabulary_size);
     return std::span<const float>(logits).subspan(index * size, size);
+  }
+  // Best first, ties to the lower token. Empty: see row().
+  std::span<const TokenLogit> best(std::size_t index) const {
+    if (candidates.empty()) return {};
+    return candidates[index];
   }
   std::span<const float> hidden_row(std::size_t index) const {
     const auto size = static_cast<std::size_t>(hidden_size);

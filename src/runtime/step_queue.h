@@ -10,12 +10,17 @@
 #include "base/result.h"
 #include "base/waitable_counter.h"
 #include "nn/step_batch.h"
+#include "nn/token_candidates.h"
 
 namespace tandem {
 
 // One submitted step: its micro-batches share a result.
 struct PendingStep {
-  std::vector<float> logits;  // [num_output_rows, vocabulary]; each last-stage rank writes its own
+  // [num_output_rows, vocabulary]; each last-stage rank writes its own. Empty where candidates are
+  // for all rows.
+  std::vector<float> logits;
+  TokenCandidates candidates;
+  std::int64_t num_rows = 0;  // of output
   std::vector<float> hidden;  // [num_hidden_rows, hidden]; the last stage's first rank writes it
   std::atomic<std::int32_t> num_open{0};  // (rank, micro-batch) pairs not yet done
   WaitableCounter done;                   // 1: finished; interrupted: the runtime failed

@@ -51,6 +51,17 @@ void Candidates::assign(std::span<const float> logits, std::int32_t top_k) {
   }
 }
 
+void Candidates::assign(std::span<const TokenLogit> best) {
+  items_.clear();
+  for (const auto& [token, logit] : best) {
+    if (!(logit >= -std::numeric_limits<float>::max())) continue;  // or NaN
+    items_.push_back({token, std::clamp(logit, -kMaxLogit, kMaxLogit), 0});
+  }
+  // Beyond kMaxLogit different logits have become equal.
+  std::sort(items_.begin(), items_.end(), is_better);
+  num_sorted_ = items_.size();
+}
+
 void Candidates::assign(std::vector<Candidate> items) {
   items_ = std::move(items);
   num_sorted_ = 0;

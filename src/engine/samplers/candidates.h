@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/samplers/random.h"
+#include "nn/token_candidates.h"
 
 namespace tandem {
 
@@ -31,6 +32,8 @@ class Candidates {
   // Takes every token whose logit is neither -infinity nor NaN; of those the `top_k` best, sorted,
   // where top_k > 0. logits: [vocabulary_size].
   void assign(std::span<const float> logits, std::int32_t top_k);
+  // The same from the best of them, best first.
+  void assign(std::span<const TokenLogit> best);
   // The same from a list, for tests.
   void assign(std::vector<Candidate> items);
 

@@ -29,9 +29,9 @@ class Dry {
   // ignored. Linear in the window.
   void apply(std::span<const std::int32_t> history, std::span<float> logits) const;
 
- private:
   bool is_off() const;
 
+ private:
   DryParams params_;
   PieceOf piece_of_;
   std::size_t max_breaker_bytes_ = 0;

@@ -23,9 +23,9 @@ class Penalties {
   // logits: [vocabulary_size], changed in place; tokens outside are ignored.
   void apply(std::span<float> logits) const;
 
- private:
   bool is_off() const;
 
+ private:
   PenaltyParams params_;
   std::unordered_map<std::int32_t, std::int32_t> counts_;  // within the window, none 0
 };
