@@ -1,6 +1,9 @@
 // What the runtime does with GPUs that can be observed and broken: emulated ones.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "runtime/evaluate.h"
 #include "simt/runtime.h"
 #include "support/cpu_runtime.h"
@@ -81,6 +84,42 @@ TEST(EmulatedRuntime, PerplexityIsTheProcessors) {
   ASSERT_TRUE(got.ok() && expected.ok());
   EXPECT_EQ(got->num_tokens, expected->num_tokens);
   EXPECT_NEAR(got->nll, expected->nll, near_tie(prompt, model().float_tolerance));
+}
+
+// Two prompts in one step: of the first only the best logits are wanted, and only these leave the
+// GPUs; they are those that all logits would have had.
+TEST(EmulatedRuntime, OnlyTheBestLogitsLeaveTheGpusWhereTheyWillDo) {
+  constexpr std::int32_t kBest = 5;
+  const auto runtime = start({"tensor2", {{2, 1}}}, true);
+  const Plan& plan = runtime->plan();
+  auto batch = std::make_shared<StepBatch>();
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::vector<std::int32_t> ids = {3 + i, 7, 11 + i};
+    append_sequence(*batch, ids, 3, {i}, plan.kv.block_tokens, true);
+  }
+  const auto all = runtime->step(batch);
+  ASSERT_TRUE(all.ok()) << all.error().to_string();
+  for (const std::vector<std::int32_t>& wanted : {std::vector{kBest, 0}, std::vector{kBest, 1}}) {
+    auto asked = std::make_shared<StepBatch>(*batch);
+    asked->output_candidates = wanted;
+    const auto some = runtime->step(asked);
+    ASSERT_TRUE(some.ok()) << some.error().to_string();
+    std::vector<float> sorted(all->row(0).begin(), all->row(0).end());
+    std::ranges::sort(sorted, std::greater<>());
+    const auto best = some->best(0);
+    ASSERT_EQ(best.size(), static_cast<std::size_t>(kBest));
+    for (std::size_t i = 0; i < best.size(); ++i) {
+      EXPECT_EQ(best[i].logit, sorted[i]);
+      EXPECT_EQ(best[i].logit, all->row(0)[static_cast<std::size_t>(best[i].token)]);
+    }
+    if (wanted[1] == 0) {
+      EXPECT_TRUE(some->best(1).empty());
+      EXPECT_TRUE(std::ranges::equal(some->row(1), all->row(1)));
+    } else {
+      EXPECT_TRUE(some->logits.empty()) << "logits that nobody wanted";
+      EXPECT_EQ(some->best(1).size(), 1u);
+    }
+  }
 }
 
 // Layers that a GPU has no room for: stages of one plan on the processor and on GPUs.

@@ -116,7 +116,10 @@ TEST_P(FusedOps, NormAndProductsAreTheBitsOfTheirParts) {
   for (const bool fused : {false, true}) {
     const auto normed = put(random(one.rows * kHidden));
     const auto y = put(random(one.rows * kWidth)), z = put(random(one.rows * kWidth));
-    const NormArgs norm{dense(x->floats(), one.rows, kHidden), {}, weight->floats(), kEps,
+    const NormArgs norm{dense(x->floats(), one.rows, kHidden),
+                        {},
+                        weight->floats(),
+                        kEps,
                         dense(normed->floats(), one.rows, kHidden)};
     const MatmulTarget targets[] = {
         {first.get(), bias->floats(), dense(y->floats(), one.rows, kWidth)},

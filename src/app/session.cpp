@@ -116,8 +116,7 @@ Result<std::vector<std::unique_ptr<Device>>> open_devices(const ModelSpec& spec,
   std::vector<std::unique_ptr<Device>> devices;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const bool is_gpu = parts[i].kind == MachineDeviceKind::kGpu;
-    const std::int64_t scratch =
-        gpu_scratch_bytes_of(spec, ranks[i]->shard, step_limits_of(plan));
+    const std::int64_t scratch = gpu_scratch_bytes_of(spec, ranks[i]->shard, step_limits_of(plan));
     TANDEM_TRY(auto device, is_gpu ? open_gpu(*ranks[i], scratch, specs[i], specs, options)
                                    : open_cpu(parts[i], options));
     devices.push_back(std::move(device));
@@ -128,9 +127,8 @@ Result<std::vector<std::unique_ptr<Device>>> open_devices(const ModelSpec& spec,
 // What runs elsewhere than its user may think.
 void tell_placement(const ModelSpec& spec, const Plan& plan,
                     const std::vector<MachineDevice>& devices, const OffloadRequest& offload) {
-  const bool has_gpu = std::ranges::any_of(devices, [](const MachineDevice& device) {
-    return device.kind == MachineDeviceKind::kGpu;
-  });
+  const bool has_gpu = std::ranges::any_of(
+      devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kGpu; });
   if (!has_gpu) {
     if (offload.gpu_layers.value_or(0) > 0) {
       spdlog::warn("-ngl has no effect: there is no GPU among the devices");

@@ -312,8 +312,7 @@ void LlmEngine::add(RequestId id, GenerationRequest request, EventSink sink) {
     const bool needs_all = wanted.pooling == Pooling::kMean || wanted.pooling == Pooling::kFirst;
     answer->sequence.may_share = wanted.cache_prompt && !needs_all;
     answer->sequence.pooling = wanted.pooling;
-    answer->sequence.num_candidates =
-        answer->constraint ? 0 : answer->sampler->num_candidates();
+    answer->sequence.num_candidates = answer->constraint ? 0 : answer->sampler->num_candidates();
     for (const std::int32_t token : wanted.prompt) answer->sampler->accept(token);
     Answer& added = *answer;
     answers_.emplace(added.sequence.arrival, std::move(answer));

@@ -17,6 +17,27 @@ std::vector<std::int32_t> random_prompt(std::mt19937& random, std::size_t length
   return prompt;
 }
 
+// Rows whose best are all that comes back, beside rows of a sequence that needs its
+// log-probabilities.
+TEST_F(LlmEngineTest, AnswersFromTheBestLogitsAlone) {
+  int rows[2] = {};
+  start({.gives_candidates = true, .on_submit = [&rows](const StepBatch& batch) {
+           ASSERT_EQ(batch.output_candidates.size(), batch.output_rows.size());
+           for (const std::int32_t count : batch.output_candidates) ++rows[count];
+         }});
+  const RequestId few = add({5, 6, 7}, 6);
+  GenerationRequest all;
+  all.prompt = {8, 9};
+  all.max_tokens = 6;
+  all.sampling.num_logprobs = 0;
+  const RequestId every = add(std::move(all));
+  run();
+  EXPECT_EQ(outcomes_[few].tokens[0], expected_answer({5, 6, 7}, 6, kVocabulary));
+  EXPECT_EQ(outcomes_[every].tokens[0], expected_answer({8, 9}, 6, kVocabulary));
+  EXPECT_EQ(rows[0], 6);
+  EXPECT_EQ(rows[1], 6);
+}
+
 TEST_F(LlmEngineTest, AnswersOneRequest) {
   start({});
   const RequestId id = add({1, 2, 3, 4, 5}, 10);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -54,6 +55,63 @@ TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   EXPECT_EQ(answer(params, 50), first);
   params.seed = 13;
   EXPECT_NE(answer(params, 50), first);
+}
+
+// What a GPU hands over: the k best, best first.
+std::vector<TokenLogit> best_of(std::span<const float> logits, std::int32_t k) {
+  std::vector<TokenLogit> best;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    best.push_back({static_cast<std::int32_t>(i), logits[i]});
+  }
+  std::ranges::sort(best, [](const TokenLogit& a, const TokenLogit& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+  });
+  best.resize(static_cast<std::size_t>(k));
+  return best;
+}
+
+TEST(Sampler, ChoosesAmongTheBestAsAmongAll) {
+  SamplingParams usual, wild, greedy;
+  wild.top_k = 7;
+  wild.typical_p = 0.9f;
+  wild.xtc = {0.5f, 0.05f};
+  wild.dynatemp_range = 0.3f;
+  greedy.temperature = 0;
+  for (const SamplingParams& params : {usual, wild, greedy}) {
+    Sampler among_all(params, no_text), among_best(params, no_text);
+    const std::int32_t k = among_best.num_candidates();
+    EXPECT_EQ(k, params.temperature <= 0 ? 1 : params.top_k);
+    Random random(7);
+    for (int i = 0; i < 60; ++i) {
+      std::vector<float> logits;
+      // Few different values: equals must be decided alike.
+      for (int j = 0; j < 200; ++j) {
+        logits.push_back(std::floor(static_cast<float>(random.uniform() * 12)) / 2);
+      }
+      const auto best = best_of(logits, k);
+      const std::int32_t token = among_best.sample_best(best).token;
+      ASSERT_EQ(token, sample(among_all, logits));
+      among_all.accept(token);
+      among_best.accept(token);
+    }
+  }
+}
+
+TEST(Sampler, NeedsAllLogitsWhereMoreThanTheBestCount) {
+  const auto candidates = [](auto&& change) {
+    SamplingParams params;
+    change(params);
+    return Sampler(params, no_text).num_candidates();
+  };
+  EXPECT_EQ(candidates([](SamplingParams&) {}), 40);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.top_k = 0; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.top_k = 65; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.num_logprobs = 0; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.logit_bias = {{3, 1.0f}}; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.penalties.repeat = 1.1f; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.dry.multiplier = 0.8f; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.mirostat.version = 2; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.top_n_sigma = 1; }), 0);
 }
 
 TEST(Sampler, IsGreedyAtTemperatureZero) {

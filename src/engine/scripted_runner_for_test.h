@@ -24,6 +24,8 @@ struct ScriptedRunnerOptions {
   std::int64_t context_tokens = 0;
   std::int64_t vocabulary_size = 101;
   std::int64_t step_us = 0;  // how long wait() takes
+  // Rows of which only the best are wanted have these alone, as on GPUs.
+  bool gives_candidates = false;
   // What wait() of a step answers instead of its result, for step numbers from 0.
   std::function<std::optional<Error>(std::int64_t number)> fail = {};
   // Sees every step as it is submitted.
@@ -48,6 +50,7 @@ class ScriptedRunner : public ModelRunner {
 
  private:
   StepResult compute(const StepBatch& batch);
+  void pick_candidates(const StepBatch& batch, std::int32_t next, StepResult& result) const;
   std::vector<std::int32_t> history_of(const StepBatch& batch, std::int32_t row) const;
 
   ScriptedRunnerOptions options_;

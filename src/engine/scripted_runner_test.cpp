@@ -1,5 +1,6 @@
 #include "engine/scripted_runner_for_test.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -87,6 +88,7 @@ StepResult ScriptedRunner::compute(const StepBatch& batch) {
     for (std::int32_t token = 0; token < options_.vocabulary_size; ++token) {
       result.logits.push_back(token == next ? 10.0f : -0.01f * static_cast<float>(token));
     }
+    if (options_.gives_candidates) pick_candidates(batch, next, result);
   }
   result.hidden_size = kScriptedHiddenSize;
   for (const std::int32_t row : batch.hidden_rows) {
@@ -94,6 +96,21 @@ StepResult ScriptedRunner::compute(const StepBatch& batch) {
     result.hidden.insert(result.hidden.end(), hidden.begin(), hidden.end());
   }
   return result;
+}
+
+// In the place of the row just added, which is spoilt. The best are `next`, then the lowest others.
+void ScriptedRunner::pick_candidates(const StepBatch& batch, std::int32_t next,
+                                     StepResult& result) const {
+  const std::size_t row = result.candidates.size();
+  result.candidates.emplace_back();
+  const std::int32_t wanted = batch.output_candidates.empty() ? 0 : batch.output_candidates[row];
+  if (wanted == 0) return;
+  auto& best = result.candidates.back();
+  best.push_back({next, 10.0f});
+  for (std::int32_t token = 0; std::ssize(best) < wanted; ++token) {
+    if (token != next) best.push_back({token, -0.01f * static_cast<float>(token)});
+  }
+  std::fill(result.logits.end() - options_.vocabulary_size, result.logits.end(), 99.0f);
 }
 
 // The tokens up to that of `row`, read back from the cache.

@@ -34,9 +34,8 @@ bool is_rope(TensorRole role) {
 std::int64_t held_bytes(const TensorSpec& tensor, const Shard& shard) {
   const bool is_vector = tensor.rows == 1 && tensor.num_experts == 1;
   if (shard.kind != Shard::Kind::kSplit) {
-    return is_vector
-               ? buffer_bytes(tensor.columns * 4)
-               : matrix_bytes(tensor.type, tensor.num_experts, tensor.rows, tensor.columns);
+    return is_vector ? buffer_bytes(tensor.columns * 4)
+                     : matrix_bytes(tensor.type, tensor.num_experts, tensor.rows, tensor.columns);
   }
   std::int64_t total = 0;
   for (const Interval& part : shard.segments) {
@@ -93,8 +92,7 @@ struct Rounded {
 };
 using Calls = std::map<std::pair<std::int32_t, Call>, Rounded>;
 
-void add_call(Calls& calls, std::int32_t layer, Call call, ElementType type,
-              std::int64_t columns) {
+void add_call(Calls& calls, std::int32_t layer, Call call, ElementType type, std::int64_t columns) {
   if (type == ElementType::kF32) return;  // takes x as it is
   Rounded& rounded = calls[{layer, call}];
   rounded.forms[static_cast<int>(cuda::rounded_form_for(type))] = true;
@@ -139,8 +137,7 @@ std::int64_t attention_bytes(const ModelSpec& spec, const RankShard& rank,
   const std::int64_t tokens =
       std::min(limits.max_tokens, limits.max_sequences * cuda::kSplitTokens);
   return cuda::split_parts_bytes(tokens, rank.q_heads.size(),
-                                 cuda::most_splits(limits.context_tokens),
-                                 spec.attention.head_dim);
+                                 cuda::most_splits(limits.context_tokens), spec.attention.head_dim);
 }
 
 // An array of the host on the device: a page, or where that is too short twice what is wanted, and
@@ -177,8 +174,7 @@ std::int64_t gpu_scratch_bytes_of(const ModelSpec& spec, const RankShard& rank,
                                   const StepLimits& limits) {
   const FeedForwardSpec& ffn = spec.feed_forward;
   const std::int64_t pairs = limits.max_tokens * std::max<std::int64_t>(1, ffn.num_experts_used);
-  const std::int64_t groups =
-      ffn.num_experts > 0 ? grouping_bytes(pairs, rank.experts.size()) : 0;
+  const std::int64_t groups = ffn.num_experts > 0 ? grouping_bytes(pairs, rank.experts.size()) : 0;
   std::int64_t most = attention_bytes(spec, rank, limits);
   for (const auto& [key, rounded] : calls_of(spec, rank)) {
     const Call call = key.second;
@@ -191,8 +187,8 @@ std::int64_t gpu_scratch_bytes_of(const ModelSpec& spec, const RankShard& rank,
   most = std::max(most, limits.max_tokens * ffn.num_experts * 4);
   const TensorSpec* embedding = spec.find(TensorRole::kTokenEmbedding);
   if (rank.has_embedding && embedding != nullptr) {
-    most = std::max(most, limits.max_tokens *
-                              bytes_of(embedding->type, embedding->columns).value_or(0));
+    most = std::max(most,
+                    limits.max_tokens * bytes_of(embedding->type, embedding->columns).value_or(0));
   }
   return buffer_bytes(most);
 }

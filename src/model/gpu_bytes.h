@@ -6,8 +6,8 @@
 
 namespace tandem {
 
-// Bytes that a rank takes of a GPU where cores take something else: as a CUDA device allocates them,
-// each buffer from a multiple of cuda::kBufferAlignment on.
+// Bytes that a rank takes of a GPU where cores take something else: as a CUDA device allocates
+// them, each buffer from a multiple of cuda::kBufferAlignment on.
 
 // Weights, repacked for tensor cores (tensor/fragment_layout.h): the file's blocks, filled up to 16
 // rows and 64 columns.

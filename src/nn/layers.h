@@ -26,8 +26,8 @@ struct LayerContext {
   MatrixView residual = {};
 };
 
-// The two halves of a decoder layer. Each reads hidden, and leaves in context.residual what is to be
-// added to it:
+// The two halves of a decoder layer. Each reads hidden, and leaves in context.residual what is to
+// be added to it:
 //   hidden += post_norm(sum over ranks of f(norm(hidden)))
 // Column-parallel matrices first, then a row-parallel one whose partial result is reduced. On
 // return hidden and residual are replicated: the same bits on every rank of the group.

@@ -76,6 +76,10 @@ const Breach kBreaches[] = {
     {"WrongSlot", [](StepBatch& b) { b.slots[5] = 5; }, "token 5"},
     {"TokenOfNone", [](StepBatch& b) { b.sequences.pop_back(); }, "belong to no sequence"},
     {"RowPastEnd", [](StepBatch& b) { b.output_rows[0] = 6; }, "output row 6"},
+    {"CandidatesOfOtherRows", [](StepBatch& b) { b.output_candidates = {1, 1, 1, 1, 1, 1, 1}; },
+     "do not match the output rows"},
+    {"TooManyCandidates",
+     [](StepBatch& b) { b.output_candidates.assign(b.output_rows.size(), 65); }, "65 candidates"},
     {"RowNegative", [](StepBatch& b) { b.output_rows[0] = -1; }, "output row -1"},
     {"RowTwice",
      [](StepBatch& b) {

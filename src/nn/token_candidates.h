@@ -27,9 +27,9 @@ class TokenCandidates {
   // What each rank gives of each row: the most that any row wants; 0: nothing at all.
   std::int32_t per_rank() const { return per_rank_; }
 
-  // Where rank `rank` puts its best of row `row`, best first, ties to the lower one, tokens numbered
-  // from its own first one: [per_rank()], and rows follow one another. What is not written counts as
-  // none. Different ranks may write at once.
+  // Where rank `rank` puts its best of row `row`, best first, ties to the lower one, tokens
+  // numbered from its own first one: [per_rank()], and rows follow one another. What is not written
+  // counts as none. Different ranks may write at once.
   float* logits(std::size_t rank, std::int64_t row) { return logits_.data() + place(rank, row); }
   std::int32_t* tokens(std::size_t rank, std::int64_t row) {
     return tokens_.data() + place(rank, row);

@@ -50,6 +50,13 @@ LayoutRequest one_group(std::size_t num_devices) {
   return request;
 }
 
+// Cores keep the blocks of the file as they are.
+LayoutRequest one_group_of_cores(std::size_t num_devices) {
+  LayoutRequest request = one_group(num_devices);
+  for (LayoutDevice& device : request.stages[0]) device.id.replace(0, 4, "cpu");
+  return request;
+}
+
 TEST(Apportion, SharesByLargestRemainder) {
   EXPECT_THAT(sizes(apportion(8, {1, 1, 1})), ElementsAre(3, 3, 2));
   EXPECT_THAT(sizes(apportion(10, {3, 1})), ElementsAre(8, 2));
@@ -199,9 +206,10 @@ TEST(LayOut, ExpertsByWidthOrByExpert) {
 TEST(LayOut, WeightsOfAllRanksAddUpToTheModel) {
   // One device holds everything but the embedding, which is read from the file.
   const ModelSpec spec = model_for_test({.ffn = 1024});
-  const std::int64_t whole = must_lay_out(spec, one_group(1)).stages[0].ranks[0].weights_bytes;
+  const std::int64_t whole =
+      must_lay_out(spec, one_group_of_cores(1)).stages[0].ranks[0].weights_bytes;
   EXPECT_EQ(whole, spec.weight_bytes() - spec.find(TensorRole::kTokenEmbedding)->size_bytes());
-  const Plan plan = must_lay_out(spec, one_group(4));
+  const Plan plan = must_lay_out(spec, one_group_of_cores(4));
   std::int64_t sum = 0;
   std::int64_t replicated = 0;
   for (const RankPlan& rank : plan.stages[0].ranks) sum += rank.weights_bytes;
@@ -211,6 +219,20 @@ TEST(LayOut, WeightsOfAllRanksAddUpToTheModel) {
     }
   }
   EXPECT_EQ(sum, whole + 3 * replicated);
+}
+
+// GPUs fill rows up to 16, columns to 64 and buffers to 256 bytes, and exchange through 8 MiB each.
+TEST(LayOut, GpusHoldMoreThanTheFilesBlocks) {
+  const ModelSpec spec = model_for_test({.ffn = 1024});
+  const RankPlan gpu = must_lay_out(spec, one_group(1)).stages[0].ranks[0];
+  const RankPlan cores = must_lay_out(spec, one_group_of_cores(1)).stages[0].ranks[0];
+  EXPECT_GT(gpu.weights_bytes, cores.weights_bytes);
+  EXPECT_LT(gpu.weights_bytes, cores.weights_bytes + cores.weights_bytes / 100);
+  EXPECT_EQ(gpu.kv_bytes, cores.kv_bytes);
+  EXPECT_GT(gpu.compute_bytes, cores.compute_bytes);
+  const Plan two = must_lay_out(spec, one_group(2));
+  EXPECT_GT(two.stages[0].ranks[0].compute_bytes, std::int64_t{8} << 20);
+  EXPECT_LT(gpu.compute_bytes, std::int64_t{8} << 20);
 }
 
 TEST(LayOut, KvBytesFollowContextSequencesAndType) {

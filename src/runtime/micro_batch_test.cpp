@@ -15,6 +15,7 @@ StepBatch mixed() {
   append_sequence(batch, {8}, 6, {1, 0}, kBlockTokens, true);
   append_sequence(batch, {9, 10, 11, 12, 13}, 5, {4, 11}, kBlockTokens, false);
   batch.output_rows.insert(batch.output_rows.begin(), 2);  // 2, 6, 7
+  batch.output_candidates = {4, 0, 2};
   batch.hidden_rows = {0, 4, 5, 12};
   return batch;
 }
@@ -39,7 +40,9 @@ TEST(SplitBatch, CutsASequenceWithItsContext) {
   EXPECT_EQ(pieces[1].sequences[2].first_token, 3);
   EXPECT_EQ(pieces[1].sequences[2].num_tokens, 2);
   EXPECT_EQ(pieces[1].sequences[2].context_tokens, 2);
+  EXPECT_EQ(pieces[0].output_candidates, std::vector<std::int32_t>{4});
   EXPECT_EQ(pieces[1].output_rows, (std::vector<std::int32_t>{1, 2}));
+  EXPECT_EQ(pieces[1].output_candidates, (std::vector<std::int32_t>{0, 2}));
 
   ASSERT_EQ(pieces[2].sequences.size(), 1u);
   EXPECT_EQ(pieces[2].sequences[0].context_tokens, 5);

@@ -25,7 +25,7 @@ class TraceWriter;
 // these in best(); then it has no row().
 struct StepResult {
   std::int64_t vocabulary_size = 0;
-  std::vector<float> logits;                         // [num_output_rows, vocabulary_size]
+  std::vector<float> logits;                        // [num_output_rows, vocabulary_size]
   std::vector<std::vector<TokenLogit>> candidates;  // [num_output_rows], or none at all
   std::int64_t hidden_size = 0;
   std::vector<float> hidden;           // [num_hidden_rows, hidden_size], after the output norm

@@ -168,7 +168,8 @@ inline constexpr std::int64_t kRoundedRowGranule = 64;
 // Bytes of `rows` x `columns` activations in that form: codes and, kInt8, for each block of 32
 // columns a scale, the sum of its codes and those of its halves; else a factor a row.
 constexpr std::int64_t rounded_bytes(RoundedForm form, std::int64_t rows, std::int64_t columns) {
-  const std::int64_t pad = (rows + kRoundedRowGranule - 1) / kRoundedRowGranule * kRoundedRowGranule;
+  const std::int64_t pad =
+      (rows + kRoundedRowGranule - 1) / kRoundedRowGranule * kRoundedRowGranule;
   const std::int64_t chunks = (columns + chunk_columns(form) - 1) / chunk_columns(form);
   const std::int64_t codes = chunks * pad * kChunkBytes;
   return codes + pad * 4 * (form == RoundedForm::kInt8 ? 2 * chunks * 4 : 1);

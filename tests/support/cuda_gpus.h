@@ -24,6 +24,8 @@ GpuGroupMaker cuda_group_maker();
 // allows.
 std::vector<std::string> cuda_reference_names();
 bool has_time_for(const std::string& model, const std::string& split);
-std::size_t cuda_num_prompts();
+// The same for Arithmetic::kFloat, whose plain kernels are slow.
+bool has_time_for_float(const std::string& split);
+std::size_t cuda_num_prompts(Arithmetic arithmetic);
 
 }  // namespace tandem::test

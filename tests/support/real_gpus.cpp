@@ -42,7 +42,11 @@ bool has_time_for(const std::string&, const std::string&) {
   return true;
 }
 
-std::size_t cuda_num_prompts() {
+bool has_time_for_float(const std::string&) {
+  return true;
+}
+
+std::size_t cuda_num_prompts(Arithmetic) {
   return 4;
 }
 

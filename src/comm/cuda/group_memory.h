@@ -43,8 +43,7 @@ class GroupMemory {
   // devices: one a rank, made by create_cuda_device(); a rank's inbox is cut from its memory.
   // gpus: the CUDA number of each one's GPU. transport: kPeer or kHost.
   static Result<std::shared_ptr<GroupMemory>> create(std::span<Device* const> devices,
-                                                     std::vector<int> gpus,
-                                                     GpuTransport transport);
+                                                     std::vector<int> gpus, GpuTransport transport);
   ~GroupMemory();
   GroupMemory(const GroupMemory&) = delete;
   GroupMemory& operator=(const GroupMemory&) = delete;

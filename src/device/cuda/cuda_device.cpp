@@ -32,8 +32,8 @@ class CudaDevice : public Device {
   }
 
   std::unique_ptr<Stream> create_stream() override {
-    auto stream = CudaStream::create(info_.id, gpu_, options_.arithmetic, arena_,
-                                     options_.scratch_bytes);
+    auto stream =
+        CudaStream::create(info_.id, gpu_, options_.arithmetic, arena_, options_.scratch_bytes);
     // A context that was made has room for a stream; only a GPU that failed since has not.
     TANDEM_CHECK(stream.ok(), stream.error().to_string());
     return std::move(stream).value();

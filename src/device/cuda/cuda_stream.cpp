@@ -25,8 +25,8 @@ constexpr std::int64_t kStagedBytes = 256 * 1024;
 void check_norm(const NormArgs& args) {
   TANDEM_CHECK(args.x.rows == args.out.rows && args.x.columns == args.out.columns,
                "x and out have one shape");
-  TANDEM_CHECK(args.residual.rows == 0 || (args.residual.rows == args.x.rows &&
-                                           args.residual.columns == args.x.columns),
+  TANDEM_CHECK(args.residual.rows == 0 ||
+                   (args.residual.rows == args.x.rows && args.residual.columns == args.x.columns),
                "x and residual have one shape");
 }
 
@@ -196,8 +196,7 @@ void CudaStream::norm_matmul(const NormArgs& norm, std::span<const MatmulTarget>
 void CudaStream::norm_gated_matmul(const NormArgs& norm, GateKind kind, const MatmulTarget& gate,
                                    const MatmulTarget& up) {
   check_norm(norm);
-  run("norm_gated_matmul",
-      [&] { return cuda::norm_gated_matmul(context_, norm, kind, gate, up); });
+  run("norm_gated_matmul", [&] { return cuda::norm_gated_matmul(context_, norm, kind, gate, up); });
 }
 
 void CudaStream::gated_expert_matmul(GateKind kind, const ExpertMatmulArgs& args) {

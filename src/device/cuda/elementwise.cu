@@ -50,8 +50,8 @@ cudaError_t soft_cap(cudaStream_t stream, MatrixView x, float cap) {
 
 cudaError_t gated_activation(cudaStream_t stream, GateKind kind, MatrixView gate, MatrixView up) {
   if (gate.rows == 0 || gate.columns == 0) return cudaSuccess;
-  return launch(stream, gated_activation_kernel, shape_over(gate.rows, gate.columns, kThreads), kind,
-                gate, up);
+  return launch(stream, gated_activation_kernel, shape_over(gate.rows, gate.columns, kThreads),
+                kind, gate, up);
 }
 
 }  // namespace tandem::cuda

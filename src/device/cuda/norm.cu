@@ -13,10 +13,21 @@ constexpr int kMostThreads = 1024;
 constexpr int kGroups = 4;
 static_assert(kMostRoundedColumns == 4 * kGroups * kMostThreads);
 
-// The sum over the block's threads. `shared`: a number a warp, and not in use.
-__device__ float block_sum(float value, float* shared) {
+__device__ float sum_of_warp(float value) {
   TANDEM_UNROLL
   for (int step = 1; step < kWarp; step *= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
+__device__ float add_squares(const float (&x)[4], float sum) {
+  TANDEM_UNROLL
+  for (int i = 0; i < 4; ++i) sum = fmaf(x[i], x[i], sum);
+  return sum;
+}
+
+// The sum over the block's threads. `shared`: a number a warp, and not in use.
+__device__ float block_sum(float value, float* shared) {
+  value = sum_of_warp(value);
   if (threadIdx.x % kWarp == 0) shared[threadIdx.x / kWarp] = value;
   __syncthreads();
   float total = 0.0f;
@@ -54,8 +65,7 @@ __global__ void __launch_bounds__(kMostThreads) norm_kernel(NormArgs args, Round
     const std::int64_t column = 4 * (k * threads + threadIdx.x);
     load_four(row_of(args.x, row), column, columns, values[k]);
     if constexpr (kAdd) add_four(args, row, column, values[k]);
-    TANDEM_UNROLL
-    for (int i = 0; i < 4; ++i) sum = fmaf(values[k][i], values[k][i], sum);
+    sum = add_squares(values[k], sum);
   }
   const float factor = norm_factor(block_sum(sum, shared), columns, args.eps);
   TANDEM_UNROLL
@@ -88,17 +98,21 @@ __global__ void __launch_bounds__(kMostThreads) wide_norm_kernel(NormArgs args) 
   }
 }
 
-// One warp a head.
+// One warp a head. Adds as norm_kernel does, whose warps have 128 columns each: a head's bits are
+// those of a row.
 __global__ void head_norm_kernel(MatrixView x, std::int32_t head_dim, std::int32_t heads,
                                  const float* weight, float eps) {
   const std::int64_t index = std::int64_t{blockIdx.x} * kWarpsPerBlock + threadIdx.y;
   if (index >= x.rows * heads) return;
   float* head = row_of(x, index / heads) + index % heads * head_dim;
+  const auto first = 4 * static_cast<std::int32_t>(threadIdx.x);
   float sum = 0.0f;
-  for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < head_dim; i += kWarp) {
-    sum = fmaf(head[i], head[i], sum);
+  for (std::int32_t begin = 0; begin < head_dim; begin += 4 * kWarp) {
+    float four[4];
+    load_four(head, begin + first, head_dim, four);
+    sum += sum_of_warp(add_squares(four, 0.0f));
   }
-  const float factor = norm_factor(warp_sum(sum), head_dim, eps);
+  const float factor = norm_factor(sum, head_dim, eps);
   for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < head_dim; i += kWarp) {
     head[i] = head[i] * factor * weight[i];
   }
@@ -130,7 +144,8 @@ cudaError_t add_norm(cudaStream_t stream, const NormArgs& args, const RoundedX* 
   if (args.x.columns > kMostRoundedColumns) {
     NormArgs wide = args;
     if (!adds) wide.residual.data = nullptr;
-    return rounded != nullptr ? cudaErrorInvalidValue : launch(stream, wide_norm_kernel, shape, wide);
+    return rounded != nullptr ? cudaErrorInvalidValue
+                              : launch(stream, wide_norm_kernel, shape, wide);
   }
   const auto kernel = rounded != nullptr
                           ? (adds ? norm_kernel<true, true> : norm_kernel<false, true>)

@@ -83,8 +83,8 @@ Result<const void*> StagedInput::upload(cudaStream_t stream, UploadRing& ring,
   }
   if (memory_.empty() || size > memory_.back()->size_bytes()) {
     const CapturePause pause;
-    TANDEM_TRY(auto memory, arena_->allocate(std::max(
-                                kLeastInputBytes, align_up(2 * size, kLeastInputBytes))));
+    TANDEM_TRY(auto memory,
+               arena_->allocate(std::max(kLeastInputBytes, align_up(2 * size, kLeastInputBytes))));
     memory_.push_back(std::move(memory));
   }
   last_.clear();  // unknown, should something fail now

@@ -61,7 +61,7 @@ class StagedInput {
  private:
   std::shared_ptr<Arena> arena_;
   std::vector<std::unique_ptr<Buffer>> memory_;  // the last one is in use
-  std::vector<std::byte> last_;  // what is on the device
+  std::vector<std::byte> last_;                  // what is on the device
 };
 
 // Page-locked memory for what comes back: the stream copies into it, and the host moves it on to

@@ -198,7 +198,7 @@ TEST_P(RowOps, TopKIsTheSortedHeadWithTiesToTheLowerIndex) {
   for (const std::int64_t n : {1, 5, 64, 100, 1000, 50'001}) {
     std::vector<float> x = random(3 * n);
     for (float& value : x) value = std::round(value * 200);  // many ties
-    for (const std::int32_t k : {1, 2, 5, 40, 1000}) {
+    for (const std::int32_t k : {1, 2, 5, 40, 200}) {
       if (k > n) continue;
       std::vector<float> values(static_cast<std::size_t>(3 * k));
       std::vector<std::int32_t> indices(static_cast<std::size_t>(3 * k));

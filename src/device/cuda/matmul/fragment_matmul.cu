@@ -104,9 +104,8 @@ Status fragment_gated_expert_matmul(CudaContext& context, GateKind kind,
   const ExpertProducts products = expert_products_of(args, views);
   if (!has_gated_expert_products(products)) {
     TANDEM_TRY_STATUS(fragment_expert_matmul(context, args));
-    return status_of(
-        gated_activation(context.stream, kind, args.targets[0].y, args.targets[1].y),
-        "cannot start an activation");
+    return status_of(gated_activation(context.stream, kind, args.targets[0].y, args.targets[1].y),
+                     "cannot start an activation");
   }
   TANDEM_TRY(void* scratch, context.scratch.take(expert_products_scratch_bytes(products)));
   return status_of(gated_expert_products(context.stream, products, kind, scratch),

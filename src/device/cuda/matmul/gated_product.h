@@ -10,8 +10,8 @@ namespace tandem::cuda {
 // of both, a warp a slice of one and then of the other, and adds the slices in the same order: the
 // bits are those of the products and the activation one after another.
 //
-// batch.targets: gate, up, of one shape, with num_groups those of one. Results go to the first one's
-// y. Grid: [tiles of 8 rows of x, groups].
+// batch.targets: gate, up, of one shape, with num_groups those of one. Results go to the first
+// one's y. Grid: [tiles of 8 rows of x, groups].
 template <ElementType kType>
 __global__ void __launch_bounds__(32 * kSlices, 2)
     gated_product(ProductBatch batch, GateKind kind, int num_slices) {

@@ -338,12 +338,18 @@ TEST_P(ExpertProductsOf, TakeTheirOwnRows) {
   }
 }
 
+class GatedExpertProductsOf : public testing::TestWithParam<ElementType> {};
+INSTANTIATE_TEST_SUITE_P(Types, GatedExpertProductsOf,
+                         testing::Values(ElementType::kBF16, ElementType::kQ8_0, ElementType::kQ4_K,
+                                         ElementType::kQ6_K, ElementType::kMXFP4),
+                         type_name);
+
 // The few pairs of a decoding step, some of experts that are elsewhere.
-TEST_P(ExpertProductsOf, GatedAreTheBitsOfTheirParts) {
-  if (GetParam() == ElementType::kF32) GTEST_SKIP() << "floats are not kept in fragments";
+TEST_P(GatedExpertProductsOf, AreTheBitsOfTheirParts) {
   const std::int64_t columns = traits_of(GetParam()).block_elements == 256 ? 256 : 96;
   constexpr std::int32_t kExperts = 3, kRows = 20, kPairs = 6;
-  FileWeight gate(GetParam(), kExperts, kRows, columns, 7), up(GetParam(), kExperts, kRows, columns);
+  FileWeight gate(GetParam(), kExperts, kRows, columns, 7),
+      up(GetParam(), kExperts, kRows, columns);
   const std::vector<std::int32_t> ids = {4, 6, 5, 9, 6, 0};
   const DeviceArray<std::int32_t> ids_memory(ids);
   const DeviceArray<float> x_memory(gaussian(kPairs / 2 * columns, 31));
@@ -351,8 +357,8 @@ TEST_P(ExpertProductsOf, GatedAreTheBitsOfTheirParts) {
   const MatrixView gate_y = dense(parts.data(), kPairs, kRows);
   const MatrixView up_y = dense(parts.data() + kPairs * kRows, kPairs, kRows);
   ViewTarget targets[] = {{gate.packed(), nullptr, gate_y}, {up.packed(), nullptr, up_y}};
-  const ExpertProducts args{dense(x_memory.data(), kPairs / 2, columns), targets, ids_memory.data(),
-                            kPairs, 2, 4};
+  const ExpertProducts args{
+      dense(x_memory.data(), kPairs / 2, columns), targets, ids_memory.data(), kPairs, 2, 4};
   const DeviceArray<std::uint8_t> scratch(expert_products_scratch_bytes(args));
   TestStream stream;
   ASSERT_EQ(expert_products(stream, args, scratch.data()), cudaSuccess);
@@ -482,12 +488,14 @@ TEST(RoundedRows, OfANormAreThoseOfItsResult) {
     const DeviceArray<std::uint8_t> fused_memory(bytes), memory(bytes);
     const RoundedX fused = rounded_at(RoundedForm::kInt8, kRows, columns, fused_memory.data());
     TestStream stream;
-    ASSERT_EQ(
-        add_norm(stream,
-                 {dense(x_memory.data(), kRows, columns), {}, weight_memory.data(), 1e-5f,
-                  dense(y.data(), kRows, columns)},
-                 &fused),
-        cudaSuccess);
+    ASSERT_EQ(add_norm(stream,
+                       {dense(x_memory.data(), kRows, columns),
+                        {},
+                        weight_memory.data(),
+                        1e-5f,
+                        dense(y.data(), kRows, columns)},
+                       &fused),
+              cudaSuccess);
     ASSERT_EQ(round_rows(stream, RoundedForm::kInt8, dense(y.data(), kRows, columns),
                          rounded_at(RoundedForm::kInt8, kRows, columns, memory.data())),
               cudaSuccess);

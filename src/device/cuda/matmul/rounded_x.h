@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "device/cuda/cuda_api.h"
-#include "tensor/fragment_layout.h"
 #include "device/ops.h"
+#include "tensor/fragment_layout.h"
 
 namespace tandem::cuda {
 

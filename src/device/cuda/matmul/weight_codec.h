@@ -1,8 +1,8 @@
 #pragma once
 
 #include "device/cuda/cuda_api.h"
-#include "tensor/fragment_layout.h"
 #include "device/cuda/matmul/unroll.h"
+#include "tensor/fragment_layout.h"
 
 // Device code that takes the chunks of fragment_layout.h apart: load_codes() and load_scales()
 // issue the loads of a chunk, levels() shifts a block's codes into mma operands, factors() computes
