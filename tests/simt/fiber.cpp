@@ -2,7 +2,9 @@
 
 #include <boost/context/fiber.hpp>
 #include <boost/context/protected_fixedsize_stack.hpp>
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -40,18 +42,50 @@ void arrive_at([[maybe_unused]] StackPlace& here, [[maybe_unused]] StackPlace* f
 #endif
 }
 
+// Stacks with a guard page that outlive their fibers: every emulated stream is a host thread with
+// some hundred fibers of its own, and new pages for all of them would cost more than what they run.
+// Sanitizers get new ones, so that what they know of a stack is never another one's.
+class Stacks {
+ public:
+  boost::context::stack_context take() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return maker_.allocate();
+    const auto context = free_.back();
+    free_.pop_back();
+    return context;
+  }
+  void give_back(boost::context::stack_context& context) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    maker_.deallocate(context);
+#else
+    const std::lock_guard lock(mutex_);
+    free_.push_back(context);
+#endif
+  }
+
+ private:
+  std::mutex mutex_;
+  boost::context::protected_fixedsize_stack maker_{kStackBytes};
+  std::vector<boost::context::stack_context> free_;
+};
+
+// Never destroyed: fibers of other threads may end after main().
+Stacks& stacks() {
+  static auto* const all = new Stacks;
+  return *all;
+}
+
 // Tells the fiber's own stack to whoever makes it.
 struct Allocator {
   StackPlace* place;
-  boost::context::protected_fixedsize_stack stacks{kStackBytes};
 
   boost::context::stack_context allocate() {
-    const auto context = stacks.allocate();
+    const auto context = stacks().take();
     place->bottom = static_cast<const char*>(context.sp) - context.size;
     place->size = context.size;
     return context;
   }
-  void deallocate(boost::context::stack_context& context) { stacks.deallocate(context); }
+  void deallocate(boost::context::stack_context& context) { stacks().give_back(context); }
 };
 
 }  // namespace
