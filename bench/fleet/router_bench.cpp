@@ -2,7 +2,8 @@
 // of events and their readers run here, on one core; the fleet, with the source as its upstream, on
 // another. Each figure is taken without the router first.
 //
-//   router_bench PROGRAM [SECONDS]    of each measurement; 5 without
+//   router_bench PROGRAM [SECONDS [ROWS]]    of each measurement, 5 without; the first so many
+//   alone
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -139,17 +140,17 @@ void measure_latency(EventSource& source, const Fleet& fleet, const Pace& pace, 
 int main(int argc, char** argv) {
   using namespace tandem::bench;
   if (argc < 2) {
-    fmt::print(stderr, "router_bench PROGRAM [SECONDS]\n");
+    fmt::print(stderr, "router_bench PROGRAM [SECONDS [ROWS]]\n");
     return 2;
   }
   const double seconds = argc > 2 ? std::atof(argv[2]) : 5;
   run_on_core(1);
   EventSource source;
   const Fleet fleet(argv[1], source.port());
-  measure_latency(source, fleet, {.events_per_s = 3000, .in_bursts = false}, seconds);
-  measure_latency(source, fleet, {.events_per_s = 3000, .in_bursts = true}, seconds);
-  for (const double rate : {20'000.0, 30'000.0, 40'000.0, 60'000.0}) {
-    measure_latency(source, fleet, {.events_per_s = rate, .in_bursts = false}, seconds);
+  int rows = argc > 3 ? std::atoi(argv[3]) : 6;
+  for (const Pace& pace : {Pace{3000, false}, Pace{3000, true}, Pace{20'000, false},
+                           Pace{30'000, false}, Pace{40'000, false}, Pace{60'000, false}}) {
+    if (rows-- > 0) measure_latency(source, fleet, pace, seconds);
   }
   return 0;
 }

@@ -18,7 +18,9 @@ namespace tandem::upstream_internal {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using PlainSocket = asio::generic::stream_protocol::socket;
+// Of this very executor: one of any kind is asked for its kind with every read.
+using PlainSocket =
+    asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
 using TlsSocket = asio::ssl::stream<PlainSocket>;
 using Endpoint = asio::generic::stream_protocol::endpoint;
 using Kind = UpstreamFailure::Kind;
