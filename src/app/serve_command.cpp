@@ -282,8 +282,9 @@ void add_http_options(CLI::App& command, ServeOptions& options) {
       ->check(CLI::Range(0, 3600));
   command
       .add_flag_function(
-          "--metrics,--slots,--props,--embedding,--embeddings,--rerank,--reranking",
-          [](std::int64_t) {}, "Always on; accepted for llama-server")
+          "--metrics,--slots,--props,--embedding,--embeddings,--rerank,--reranking,--jinja,"
+          "--no-warmup,--no-context-shift",
+          [](std::int64_t) {}, "Always so; accepted for llama-server")
       ->group("llama.cpp");
 }
 
