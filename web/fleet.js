@@ -66,7 +66,7 @@ function deviceNode(device, list) {
   }
   const whole = Math.max(device.capacity_bytes, device.used_bytes, 1);
   return make("div", { class: "device" }, make("strong", {}, device.id), " ",
-    make("small", {}, `${device.name} ${bytes(device.used_bytes)} of ${bytes(device.capacity_bytes)}`),
+    make("small", {}, `${device.name}, ${bytes(device.used_bytes)} of ${bytes(device.capacity_bytes)}`),
     bar(`Memory of ${device.id}`, parts, whole),
     make("div", { class: "legend" }, ...parts.map(([id, , color, words]) =>
       make("span", {}, make("i", { style: `background:var(${color})` }), `${id} ${words}`))));

@@ -65,7 +65,7 @@ std::vector<Error> ConfigErrors::sorted() const {
 }
 
 const toml::node* ConfigTable::node(std::string_view key) {
-  known_.emplace_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.emplace_back(key);
   return table_.get(key);
 }
 

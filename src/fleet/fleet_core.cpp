@@ -328,12 +328,13 @@ void FleetCore::unload(const std::string& name, bool force, std::function<void(S
   const auto view = residency_.view(name);
   if (!view) return done(not_found("no such model", name));
   if (view->num_waiting > 0 && !force) {
+    const bool is_one = view->num_waiting == 1;
     return done(
         Error{ErrorCode::kBusy,
-              fmt::format("{} request{} wait{} for the model", view->num_waiting,
-                          view->num_waiting == 1 ? "" : "s", view->num_waiting == 1 ? "s" : ""),
+              fmt::format("{} request{} for the model; \"force\": true turns {} away",
+                          view->num_waiting, is_one ? " waits" : "s wait", is_one ? "it" : "them"),
               name,
-              "\"force\": true to turn them away",
+              {},
               {}});
   }
   const Error error{ErrorCode::kBusy, "the model was unloaded by hand meanwhile", name, {}, {}};
