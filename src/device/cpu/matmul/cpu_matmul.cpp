@@ -8,7 +8,9 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "device/cpu/huge_page_allocator.h"
 #include "device/cpu/matmul/cpu_weight.h"
+#include "device/cpu/matmul/few_rows.h"
 #include "device/cpu/matmul/file_rows.h"
 #include "device/cpu/matmul/matmul_kernels.h"
 #include "device/cpu/matmul/prepared_rows.h"
@@ -22,9 +24,6 @@ namespace {
 constexpr std::int64_t kPassRows = 512;
 constexpr std::int64_t kPassPanels = 2;
 constexpr std::int64_t kPanelSums = kPassRows * kPanelRows;
-// Up to so many rows of x, unpacking weights in registers again for every kMaxDecodeRows of them is
-// cheaper than laying them down for a tile.
-constexpr std::int64_t kFewRows = 16;
 // How the rows of x are given to the kernels of a weight.
 enum class Form : std::uint8_t { kRounded, kFloats, kBf16 };
 
@@ -49,8 +48,8 @@ struct Product {
 
 struct alignas(64) ThreadScratch {
   std::array<PanelChunk, kPanelGroups> panel;
-  std::vector<float> sums;       // [kPassPanels][kPassRows][kPanelRows]
-  std::vector<RoundedRow> rows;  // of the product at hand
+  std::vector<float, HugePageAllocator<float>> sums;  // [kPassPanels][kPassRows][kPanelRows]
+  std::vector<RoundedRow> rows;                       // of the product at hand
   std::vector<const float*> x;
   std::vector<float> file_row;
 };
@@ -86,19 +85,20 @@ struct CpuMatmul::State {
 
  private:
   Form form_of(const CpuWeight& weight) const;
-  // Panels [first, last) of one product, at most kPassPanels.
+  // Panels [first, last) of one product, at most panels_at_once().
   struct Panels {
     std::int64_t first = 0;
     std::int64_t last = 0;
   };
+  bool has_few_rows(const Product& product) const;
+  std::int64_t panels_at_once(const Product& product) const;
   void compute_panels(const Product& product, Panels panels, ThreadScratch& mine);
-  void rounded_pass(const Product& product, Panels panels, std::int64_t begin, std::int64_t count,
-                    ThreadScratch& mine);
-  bool decode_two_panels(const Product& product, Panels panels, ThreadScratch& mine);
-  void decode_panel(const Product& product, std::int64_t panel, int count, float* sums,
-                    ThreadScratch& mine);
-  void float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
-                  std::int64_t count, float* sums, ThreadScratch& mine);
+  void list_rows(const Product& product, std::int64_t begin, std::int64_t count,
+                 ThreadScratch& mine);
+  void few_rows(const Product& product, Panels panels, ThreadScratch& mine);
+  void rounded_pass(const Product& product, Panels panels, std::int64_t count, ThreadScratch& mine);
+  void float_pass(const Product& product, std::int64_t panel, std::int64_t count, float* sums,
+                  ThreadScratch& mine);
   void store(const Product& product, std::int64_t panel, std::int64_t begin, std::int64_t count,
              const float* sums);
   void file_rows(const Product& product, std::int64_t panel, ThreadScratch& mine);
@@ -138,12 +138,14 @@ void CpuMatmul::State::add_product(const Weight* weight, std::int64_t expert, co
   products.push_back(product);
 }
 
-// Threads take runs of panels from one counter: a core that is disturbed takes fewer.
+// Threads take runs of panels from one counter: a core that is disturbed takes fewer. One thread
+// takes all: what it reads is then interrupted least.
 void CpuMatmul::State::run() {
   std::int64_t total = 0;
   for (const Product& product : products) total += product.num_panels();
   if (total == 0) return;
-  const std::int64_t run_length = std::max<std::int64_t>(1, total / (pool.size() * 8));
+  const std::int64_t num_runs = pool.size() == 1 ? 1 : pool.size() * 8;
+  const std::int64_t run_length = std::max<std::int64_t>(1, total / num_runs);
   std::atomic<std::int64_t> next{0};
   pool.parallel([&](int thread) {
     ThreadScratch& mine = scratch[static_cast<std::size_t>(thread)];
@@ -152,8 +154,9 @@ void CpuMatmul::State::run() {
       for (const Product& product : products) {
         const std::int64_t panels = product.num_panels();
         const std::int64_t last = std::min(panels, begin + left);
-        for (std::int64_t first = begin; first < last; first += kPassPanels) {
-          compute_panels(product, {first, std::min(first + kPassPanels, last)}, mine);
+        const std::int64_t at_once = panels_at_once(product);
+        for (std::int64_t first = begin; first < last; first += at_once) {
+          compute_panels(product, {first, std::min(first + at_once, last)}, mine);
         }
         left -= std::max<std::int64_t>(0, last - begin);
         if (left == 0) break;
@@ -163,39 +166,78 @@ void CpuMatmul::State::run() {
   });
 }
 
+bool CpuMatmul::State::has_few_rows(const Product& product) const {
+  if (product.weight->layout() == WeightLayout::kFileRows) return false;
+  if (product.form != Form::kRounded) return product.num_rows <= kFewFloatRows;
+  return product.num_rows <= kFewRoundedRows && rounded.decode != nullptr;
+}
+
+// So many that their sums fit into a thread's scratch.
+std::int64_t CpuMatmul::State::panels_at_once(const Product& product) const {
+  if (!has_few_rows(product)) return kPassPanels;
+  return kPassPanels * kPassRows / std::max<std::int64_t>(1, product.num_rows);
+}
+
 void CpuMatmul::State::compute_panels(const Product& product, Panels panels, ThreadScratch& mine) {
   if (product.weight->layout() == WeightLayout::kFileRows) {
     for (std::int64_t p = panels.first; p < panels.last; ++p) file_rows(product, p, mine);
     return;
   }
   if (mine.sums.empty()) mine.sums.resize(kPassPanels * kPanelSums);
+  if (has_few_rows(product)) return few_rows(product, panels, mine);
   for (std::int64_t begin = 0; begin < product.num_rows; begin += kPassRows) {
     const std::int64_t count = std::min(kPassRows, product.num_rows - begin);
-    if (product.form == Form::kRounded) rounded_pass(product, panels, begin, count, mine);
+    list_rows(product, begin, count, mine);
+    if (product.form == Form::kRounded) rounded_pass(product, panels, count, mine);
     float* sums = mine.sums.data();
     for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
-      if (product.form != Form::kRounded) float_pass(product, p, begin, count, sums, mine);
+      if (product.form != Form::kRounded) float_pass(product, p, count, sums, mine);
       store(product, p, begin, count, sums);
     }
   }
 }
 
-void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::int64_t begin,
-                                    std::int64_t count, ThreadScratch& mine) {
-  const CpuWeight& weight = *product.weight;
-  mine.rows.resize(static_cast<std::size_t>(count));
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
-    mine.rows[static_cast<std::size_t>(i)] = prepared.rounded_row(product.starts_index, row);
-  }
-  if (product.num_rows <= kFewRows && rounded.decode != nullptr) {
-    float* sums = mine.sums.data();
-    if (count == 1 && decode_two_panels(product, panels, mine)) return;
-    for (std::int64_t p = panels.first; p < panels.last; ++p, sums += kPanelSums) {
-      decode_panel(product, p, static_cast<int>(count), sums, mine);
+// Lists rows [begin, begin + count) of the product's x as its kernels take them.
+void CpuMatmul::State::list_rows(const Product& product, std::int64_t begin, std::int64_t count,
+                                 ThreadScratch& mine) {
+  mine.rows.clear();
+  mine.x.clear();
+  for (std::int64_t i = begin; i < begin + count; ++i) {
+    const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + i)];
+    if (product.form == Form::kRounded) {
+      mine.rows.push_back(prepared.rounded_row(product.starts_index, row));
+    } else if (product.form == Form::kBf16) {
+      mine.x.push_back(reinterpret_cast<const float*>(prepared.bf16_row(row)));
+    } else {
+      mine.x.push_back(prepared.x().row(row));
     }
-    return;
   }
+}
+
+void CpuMatmul::State::few_rows(const Product& product, Panels panels, ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
+  list_rows(product, 0, product.num_rows, mine);
+  GroupRange range{weight.type(), weight.columns()};
+  const std::int64_t panel_bytes =
+      kPanelGroups * packed_group_bytes(weight.type(), weight.columns());
+  range.groups = product.groups + panels.first * panel_bytes;
+  range.num_groups =
+      (panels.last - panels.first - 1) * kPanelGroups + product.groups_of(panels.last - 1);
+  float* sums = mine.sums.data();
+  if (product.form == Form::kRounded) {
+    multiply_few_rows(rounded, range, mine.rows, sums);
+  } else {
+    multiply_few_rows(product.form == Form::kBf16 ? bf16_tile : float_tile, range, mine.x, sums);
+  }
+  for (std::int64_t p = panels.first; p < panels.last; ++p) {
+    store(product, p, 0, product.num_rows, sums);
+    sums += product.num_rows * kPanelRows;
+  }
+}
+
+void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::int64_t count,
+                                    ThreadScratch& mine) {
+  const CpuWeight& weight = *product.weight;
   const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
   RoundedKernels::Tile tile;
   tile.traits = packed_traits(weight.type());
@@ -228,53 +270,9 @@ void CpuMatmul::State::rounded_pass(const Product& product, Panels panels, std::
   }
 }
 
-// Two whole panels side by side, for one row of x. False where that is slower or they are not
-// whole.
-bool CpuMatmul::State::decode_two_panels(const Product& product, Panels panels,
-                                         ThreadScratch& mine) {
-  if (panels.last - panels.first != 2 || product.groups_of(panels.last - 1) != kPanelGroups) {
-    return false;
-  }
+void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, std::int64_t count,
+                                  float* sums, ThreadScratch& mine) {
   const CpuWeight& weight = *product.weight;
-  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
-  const std::byte* first = product.groups + panels.first * kPanelGroups * group_bytes;
-  const std::byte* second = first + kPanelGroups * group_bytes;
-  for (int g = 0; g < kPanelGroups; ++g) {
-    float* sums = mine.sums.data() + g * kGroupRows;
-    if (!rounded.decode_pair(weight.type(), {first + g * group_bytes, second + g * group_bytes},
-                             weight.columns(), mine.rows.front(), {sums, sums + kPanelSums})) {
-      return false;
-    }
-  }
-  return true;
-}
-
-void CpuMatmul::State::decode_panel(const Product& product, std::int64_t panel, int count,
-                                    float* sums, ThreadScratch& mine) {
-  const CpuWeight& weight = *product.weight;
-  const std::int64_t group_bytes = packed_group_bytes(weight.type(), weight.columns());
-  const std::byte* groups = product.groups + panel * kPanelGroups * group_bytes;
-  // A group's packed bytes stay in the L1 cache for the next rows of x.
-  for (int g = 0; g < product.groups_of(panel); ++g) {
-    for (int row = 0; row < count; row += kMaxDecodeRows) {
-      rounded.decode(weight.type(), groups + g * group_bytes, weight.columns(),
-                     mine.rows.data() + row, std::min(kMaxDecodeRows, count - row),
-                     sums + row * kPanelRows + g * kGroupRows);
-    }
-  }
-}
-
-void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, std::int64_t begin,
-                                  std::int64_t count, float* sums, ThreadScratch& mine) {
-  const CpuWeight& weight = *product.weight;
-  const MatrixView& x = prepared.x();
-  mine.x.resize(static_cast<std::size_t>(count));
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t row = x_rows[static_cast<std::size_t>(product.first_row + begin + i)];
-    mine.x[static_cast<std::size_t>(i)] =
-        product.form == Form::kBf16 ? reinterpret_cast<const float*>(prepared.bf16_row(row))
-                                    : x.row(row);
-  }
   std::fill_n(sums, count * kPanelRows, 0.0f);
   FloatTile tile;
   tile.type = weight.type();
@@ -286,9 +284,8 @@ void CpuMatmul::State::float_pass(const Product& product, std::int64_t panel, st
   tile.sums = sums;
   // Columns in pieces whose weights (128 to 256 KiB) stay in the L2 cache for all rows of x.
   constexpr std::int64_t kPieceColumns = 1024;
-  const std::int64_t piece = count <= 8 ? x.columns : kPieceColumns;
-  for (tile.begin = 0; tile.begin < x.columns; tile.begin = tile.end) {
-    tile.end = std::min(tile.begin + piece, x.columns);
+  for (tile.begin = 0; tile.begin < weight.columns(); tile.begin = tile.end) {
+    tile.end = std::min(tile.begin + kPieceColumns, weight.columns());
     product.form == Form::kBf16 ? bf16_tile(tile) : float_tile(tile);
   }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "device/cpu/matmul/cpu_weight.h"
+#include "device/cpu/matmul/matmul_kernels.h"
 #include "device/cpu/matmul/packed_layout.h"
 #include "tensor/block_codes.h"
 #include "tensor/half.h"
@@ -273,7 +274,7 @@ TEST_P(Matmul, IsExactForRepresentableActivations) {
 TEST_P(Matmul, ARowsBitsDoNotDependOnItsBatchOrTheThreads) {
   Engine alone(set(), 1);
   Engine together(set(), 3);
-  for (const auto& [rows, columns] : {shapes()[2]}) {
+  for (const auto& [rows, columns] : {shapes()[2], shapes().back()}) {
     const FileWeight weight(type(), 1, rows, columns);
     const auto loaded = alone.load(weight);
     const auto loaded_together = together.load(weight);
@@ -285,6 +286,13 @@ TEST_P(Matmul, ARowsBitsDoNotDependOnItsBatchOrTheThreads) {
       const std::vector<float> y = alone.multiply(*loaded, one, 1);
       ASSERT_EQ(0, std::memcmp(y.data(), batch.data() + i * rows, y.size() * sizeof(float)))
           << "row " << i << " of " << rows << "x" << columns;
+    }
+    // Few rows have kernels of their own, which take several groups of the weight at a time.
+    for (const std::int64_t count : {2, 3, 4, 5, 6, 7, 8, 9, 11, 16, 17, 25, 31, 32, 33}) {
+      const std::vector<float> few(x.begin(), x.begin() + count * columns);
+      const std::vector<float> y = alone.multiply(*loaded, few, count);
+      ASSERT_EQ(0, std::memcmp(y.data(), batch.data(), y.size() * sizeof(float)))
+          << count << " rows of " << rows << "x" << columns;
     }
   }
 }
@@ -301,6 +309,25 @@ TEST_P(RoundedMatmul, IsTheSameBitsOnEveryInstructionSet) {
       const std::vector<float> theirs = portable.multiply(
           *portable.load(weight), {x.begin(), x.begin() + num_rows * columns}, num_rows);
       ASSERT_EQ(0, std::memcmp(mine.data(), theirs.data(), mine.size() * sizeof(float)));
+    }
+  }
+}
+
+// Codes turn where a product lies in the middle of two, so it takes millions to see that every
+// instruction set rounds alike.
+TEST(RoundedRows, AreTheSameBitsOnEveryInstructionSet) {
+  constexpr std::int64_t kColumns = 1 << 22;
+  const std::vector<float> x = gaussian(kColumns, 1);
+  std::vector<RoundedChunk> want(kColumns / kChunkColumns);
+  round_row(x.data(), kColumns, 1, want.data());
+  for (const InstructionSet set : available_sets()) {
+    std::vector<RoundedChunk> is(want.size());
+    rounded_kernels(set).round_row(x.data(), kColumns, 1, is.data());
+    for (std::size_t c = 0; c < want.size(); ++c) {
+      ASSERT_EQ(0, std::memcmp(is[c].codes, want[c].codes, sizeof(want[c].codes)))
+          << name_of(set) << " chunk " << c;
+      ASSERT_EQ(0, std::memcmp(is[c].scales, want[c].scales, sizeof(want[c].scales)));
+      ASSERT_EQ(0, std::memcmp(is[c].code_sums, want[c].code_sums, sizeof(want[c].code_sums)));
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -11,16 +12,19 @@
 
 #include "device/cpu/matmul/packed_reader_avx512.h"
 
-// One group of 16 rows times a few rows of x: the weights are unpacked in registers and used at
-// once. The packed bytes are read in the order in which they lie, by one stream a thread.
+// A few groups of 16 rows times a few rows of x, block by block of 32 columns: a weight is unpacked
+// in a register and used for all rows of x, an activation is loaded once for all groups. Each group
+// is a stream of memory of its own; up to eight sums, and the eight integers of a block that are
+// added to them, leave no register to spill.
 
 namespace tandem::avx512 {
 namespace {
 
-// How far ahead of its use a line is asked for: about a memory latency of what one core reads. With
-// several rows of x the lines are used more slowly and other loads get in between.
-constexpr std::int64_t prefetch_bytes(int num_rows) {
-  return num_rows == 1 ? 3072 : 4096;
+// How far ahead of its use a line is asked for. With several rows of x the lines are used more
+// slowly, but other loads get in between.
+constexpr std::int64_t prefetch_bytes(const PackedTraits& traits, int num_groups, int num_rows) {
+  if (num_rows == 1) return num_groups == 1 ? 3072 : 2048;
+  return num_rows <= 4 || traits.low_bits == 8 ? 4096 : 6144;
 }
 
 // Not _mm_prefetch: GCC 12 drops calls of what does nothing else.
@@ -38,62 +42,109 @@ template <ElementType kType>
   for (int line = 0; line < kLines; ++line) prefetch(chunk + 64 * (block * kLines + line));
 }
 
-template <ElementType kType, int kRows>
-[[gnu::always_inline]] inline void decode_chunk(const std::byte* bytes, int num_blocks,
-                                                const RoundedRow* x, std::int64_t chunk_index,
-                                                __m512 (&sums)[kRows]) {
+// One row of x and weights with sub-blocks of 16, which take more unpacking, are read fastest as
+// one stream.
+constexpr int groups_at_once(const PackedTraits& traits, int num_rows) {
+  if (num_rows == 1 && traits.sub_block == 16) return 1;
+  return num_rows <= 2 ? 4 : num_rows <= 4 ? 2 : 1;
+}
+// The kernel that computes num_rows rows of x: those beyond are computed as the last of them once
+// more, which costs less than another pass.
+constexpr int kernel_rows(int num_rows) {
+  return num_rows <= 4 ? num_rows : num_rows <= 6 ? 6 : 8;
+}
+
+// What kGroups groups times kRows rows of x work on.
+template <int kGroups, int kRows>
+struct Operands {
+  const std::byte* groups[kGroups];
+  RoundedRow x[kRows];
+  __m512 sums[kGroups][kRows];
+};
+
+template <ElementType kType, int kGroups, int kRows>
+struct ChunkDecoder {
+  static constexpr PackedTraits kTraits = packed_traits(kType);
+  static constexpr int kSubs = 32 / kTraits.sub_block;
+  static constexpr int kQuads = 8 / kSubs;
   using Reader = ChunkReader<kType>;
-  constexpr PackedTraits kTraits = packed_traits(kType);
-  constexpr int kSubs = 32 / kTraits.sub_block;
-  constexpr int kQuads = 8 / kSubs;
-  const Reader reader(bytes, num_blocks);
-  const RoundedChunk* chunk[kRows];
+
+  Operands<kGroups, kRows>& on;
+  const RoundedChunk* chunks[kRows];
   const std::int32_t* starts[kRows];
-  for (int i = 0; i < kRows; ++i) {
-    chunk[i] = &x[i].chunk(chunk_index);
-    starts[i] = x[i].start(chunk_index);
-  }
-  for (int b = 0; b < num_blocks; ++b) {
-    prefetch_block<kType>(bytes + prefetch_bytes(kRows), b);
-    __m512 u[kRows];
-#pragma GCC unroll 2
-    for (int s = 0; s < kSubs; ++s) {
-      const int j = b * kSubs + s;
-      __m512i dots[kRows];
-#pragma GCC unroll 8
-      for (int i = 0; i < kRows; ++i) dots[i] = _mm512_set1_epi32(starts[i][j]);
-#pragma GCC unroll 8
-      for (int q = 0; q < kQuads; ++q) {
-        __m512i weights = reader.level(b, s * kQuads + q);
-        // Without this GCC unpacks them again for each use.
-        asm("" : "+v"(weights));
-#pragma GCC unroll 8
-        for (int i = 0; i < kRows; ++i) {
-          const std::int8_t* codes = chunk[i]->codes + j * kTraits.sub_block;
-          dots[i] = _mm512_dpbusd_epi32(dots[i], weights, broadcast_quad(codes + 4 * q));
-        }
-      }
-      const __m512 scale = reader.scale(j);
-#pragma GCC unroll 8
-      for (int i = 0; i < kRows; ++i) {
-        const __m512 product =
-            _mm512_sub_ps(_mm512_castsi512_ps(dots[i]), _mm512_set1_ps(kRounder));
-        u[i] = s == 0 ? _mm512_mul_ps(product, scale) : _mm512_fmadd_ps(product, scale, u[i]);
-      }
+
+  [[gnu::always_inline]] inline ChunkDecoder(Operands<kGroups, kRows>& operands,
+                                             std::int64_t chunk_index)
+      : on(operands) {
+    for (int i = 0; i < kRows; ++i) {
+      chunks[i] = &on.x[i].chunk(chunk_index);
+      starts[i] = on.x[i].start(chunk_index);
     }
+  }
+
+  // The dot products of sub-block j with the levels of all groups.
+  [[gnu::always_inline]] inline void multiply(const Reader (&readers)[kGroups], int block, int sub,
+                                              __m512i (&dots)[kGroups][kRows]) const {
+    const int j = block * kSubs + sub;
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      sums[i] = _mm512_fmadd_ps(u[i], _mm512_set1_ps(chunk[i]->scales[b]), sums[i]);
+      const __m512i start = _mm512_set1_epi32(starts[i][j]);
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) dots[g][i] = start;
     }
-    if constexpr (kTraits.form == ScaleForm::kHalfWithMin) {
-      const __m512 shift = reader.shift(b);
+#pragma GCC unroll 8
+    for (int q = 0; q < kQuads; ++q) {
+      __m512i weights[kGroups];
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) {
+        weights[g] = readers[g].level(block, sub * kQuads + q);
+        // Without this GCC unpacks them again for each use.
+        asm("" : "+v"(weights[g]));
+      }
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
-        sums[i] = _mm512_fmadd_ps(_mm512_set1_ps(chunk[i]->sums[b]), shift, sums[i]);
+        const __m512i codes = broadcast_quad(chunks[i]->codes + j * kTraits.sub_block + 4 * q);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGroups; ++g) {
+          dots[g][i] = _mm512_dpbusd_epi32(dots[g][i], weights[g], codes);
+        }
       }
     }
   }
-  if constexpr (kTraits.form == ScaleForm::kSuperWithMin) {
+
+  [[gnu::always_inline]] inline void block(const Reader (&readers)[kGroups], int b) const {
+    __m512 u[kGroups][kRows];
+#pragma GCC unroll 2
+    for (int s = 0; s < kSubs; ++s) {
+      __m512i dots[kGroups][kRows];
+      multiply(readers, b, s, dots);
+#pragma GCC unroll 4
+      for (int g = 0; g < kGroups; ++g) {
+        const __m512 scale = readers[g].scale(b * kSubs + s);
+#pragma GCC unroll 8
+        for (int i = 0; i < kRows; ++i) {
+          const __m512 product =
+              _mm512_sub_ps(_mm512_castsi512_ps(dots[g][i]), _mm512_set1_ps(kRounder));
+          u[g][i] =
+              s == 0 ? _mm512_mul_ps(product, scale) : _mm512_fmadd_ps(product, scale, u[g][i]);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < kGroups; ++g) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kRows; ++i) {
+        __m512& sum = on.sums[g][i];
+        sum = _mm512_fmadd_ps(u[g][i], _mm512_set1_ps(chunks[i]->scales[b]), sum);
+        if constexpr (kTraits.form == ScaleForm::kHalfWithMin) {
+          sum = _mm512_fmadd_ps(_mm512_set1_ps(chunks[i]->sums[b]), readers[g].shift(b), sum);
+        }
+      }
+    }
+  }
+
+  // kSuperWithMin: the mins of the whole chunk.
+  [[gnu::always_inline]] inline void subtract_mins(const Reader& reader, int g) const {
     constexpr bool kNarrow = kTraits.sub_block == 16;
     __m512i mins[kRows];
 #pragma GCC unroll 8
@@ -103,110 +154,82 @@ template <ElementType kType, int kRows>
       const __m512i pair = reader.min_pair(p);
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
-        const std::uint32_t sum = kNarrow ? chunk[i]->sum_pairs_16[p] : chunk[i]->sum_pairs_32[p];
+        const std::uint32_t sum = kNarrow ? chunks[i]->sum_pairs_16[p] : chunks[i]->sum_pairs_32[p];
         mins[i] = _mm512_dpwssd_epi32(mins[i], pair, _mm512_set1_epi32(static_cast<int>(sum)));
       }
     }
     const __m512 min_scale = reader.min_scale();
 #pragma GCC unroll 8
     for (int i = 0; i < kRows; ++i) {
-      const float scale = kNarrow ? chunk[i]->pair_scale_16 : chunk[i]->pair_scale_32;
+      const float scale = kNarrow ? chunks[i]->pair_scale_16 : chunks[i]->pair_scale_32;
       const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(mins[i]), min_scale);
-      sums[i] = _mm512_fmadd_ps(product, _mm512_set1_ps(scale), sums[i]);
+      on.sums[g][i] = _mm512_fmadd_ps(product, _mm512_set1_ps(scale), on.sums[g][i]);
     }
+  }
+};
+
+template <ElementType kType, int kGroups, int kRows, std::size_t... kG>
+[[gnu::always_inline]] inline void decode_chunk(Operands<kGroups, kRows>& on,
+                                                std::int64_t chunk_index, int num_blocks,
+                                                std::index_sequence<kG...>) {
+  using Decoder = ChunkDecoder<kType, kGroups, kRows>;
+  constexpr std::int64_t kChunkBytes = chunk_bytes(Decoder::kTraits, 8);
+  const Decoder decoder(on, chunk_index);
+  const std::byte* const bytes[kGroups] = {(on.groups[kG] + chunk_index * kChunkBytes)...};
+  const typename Decoder::Reader readers[kGroups] = {
+      typename Decoder::Reader(bytes[kG], num_blocks)...};
+  for (int b = 0; b < num_blocks; ++b) {
+    (prefetch_block<kType>(bytes[kG] + prefetch_bytes(Decoder::kTraits, kGroups, kRows), b), ...);
+    decoder.block(readers, b);
+  }
+  if constexpr (Decoder::kTraits.form == ScaleForm::kSuperWithMin) {
+    (decoder.subtract_mins(readers[kG], static_cast<int>(kG)), ...);
   }
 }
 
-// The first num_rows of kRows: those beyond are computed as the last of them once more, which costs
-// less than another pass.
 template <ElementType kType, int kRows>
-void decode_group(const std::byte* group, std::int64_t columns, const RoundedRow* given, float* out,
-                  int num_rows = kRows) {
-  RoundedRow x[kRows];
-  for (int i = 0; i < kRows; ++i) x[i] = given[std::min(i, num_rows - 1)];
-  constexpr PackedTraits kTraits = packed_traits(kType);
-  constexpr std::int64_t kChunkBytes = chunk_bytes(kTraits, 8);
-  __m512 sums[kRows];
-  for (int i = 0; i < kRows; ++i) sums[i] = _mm512_setzero_ps();
-  const std::int64_t whole = columns / kChunkColumns;
-  for (std::int64_t c = 0; c < whole; ++c) {
-    const std::byte* bytes = group + c * kChunkBytes;
-    decode_chunk<kType, kRows>(bytes, 8, x, c, sums);
+void decode_rows(const RoundedKernels::Decode& decode) {
+  constexpr int kGroups = groups_at_once(packed_traits(kType), kRows);
+  constexpr std::make_index_sequence<kGroups> kIndices{};
+  Operands<kGroups, kRows> on;
+  for (int i = 0; i < kRows; ++i) on.x[i] = decode.x[std::min(i, decode.num_rows - 1)];
+  for (int g = 0; g < kGroups; ++g) {
+    on.groups[g] = decode.groups[g];
+    for (int i = 0; i < kRows; ++i) on.sums[g][i] = _mm512_setzero_ps();
   }
-  if (const int rest = static_cast<int>(columns % kChunkColumns / 32); rest > 0) {
-    decode_chunk<kType, kRows>(group + whole * kChunkBytes, rest, x, whole, sums);
+  const std::int64_t whole = decode.columns / kChunkColumns;
+  for (std::int64_t c = 0; c < whole; ++c) decode_chunk<kType>(on, c, 8, kIndices);
+  if (const int rest = static_cast<int>(decode.columns % kChunkColumns / 32); rest > 0) {
+    decode_chunk<kType>(on, whole, rest, kIndices);
   }
-  for (int i = 0; i < num_rows; ++i) _mm512_storeu_ps(out + i * kPanelRows, sums[i]);
-}
-
-// Two groups times one row of x, side by side: two streams of memory.
-template <ElementType kType>
-void decode_two(const std::byte* const (&groups)[2], std::int64_t columns, const RoundedRow& x,
-                float* const (&out)[2]) {
-  constexpr PackedTraits kTraits = packed_traits(kType);
-  constexpr std::int64_t kChunkBytes = chunk_bytes(kTraits, 8);
-  __m512 sums[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-  for (std::int64_t c = 0; c * kChunkColumns < columns; ++c) {
-    const RoundedChunk& chunk = x.chunk(c);
-    const std::int32_t* starts = x.start(c);
-    const int num_blocks = blocks_in_chunk(columns, c);
-    for (int b = 0; b < num_blocks; ++b) {
-#pragma GCC unroll 2
-      for (int g = 0; g < 2; ++g) {
-        const std::byte* bytes = groups[g] + c * kChunkBytes;
-        prefetch_block<kType>(bytes + prefetch_bytes(1), b);
-        const ChunkReader<kType> reader(bytes, num_blocks);
-        __m512i dot = _mm512_set1_epi32(starts[b]);
-#pragma GCC unroll 8
-        for (int q = 0; q < 8; ++q) {
-          dot = _mm512_dpbusd_epi32(dot, reader.level(b, q),
-                                    broadcast_quad(chunk.codes + 32 * b + 4 * q));
-        }
-        const __m512 product = _mm512_sub_ps(_mm512_castsi512_ps(dot), _mm512_set1_ps(kRounder));
-        sums[g] = _mm512_fmadd_ps(_mm512_mul_ps(product, reader.scale(b)),
-                                  _mm512_set1_ps(chunk.scales[b]), sums[g]);
-      }
+  for (int g = 0; g < kGroups; ++g) {
+    for (int i = 0; i < decode.num_rows; ++i) {
+      _mm512_storeu_ps(decode.sums[g] + i * kPanelRows, on.sums[g][i]);
     }
   }
-  for (int g = 0; g < 2; ++g) _mm512_storeu_ps(out[g], sums[g]);
 }
 
 }  // namespace
 
-bool decode_pair(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
-                 const RoundedRow& x, float* const (&sums)[2]) {
-  switch (type) {
-    case ElementType::kQ8_0:
-      decode_two<ElementType::kQ8_0>(groups, columns, x, sums);
-      return true;
-    case ElementType::kQ4_0:
-      decode_two<ElementType::kQ4_0>(groups, columns, x, sums);
-      return true;
-    case ElementType::kIQ4_NL:
-      decode_two<ElementType::kIQ4_NL>(groups, columns, x, sums);
-      return true;
-    default:
-      return false;
-  }
+int decode_groups(ElementType type, int num_rows) {
+  return groups_at_once(packed_traits(type), kernel_rows(num_rows));
 }
 
-void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
-            int num_rows, float* sums) {
-  with_type(type, [&]<ElementType kType>() {
-    switch (num_rows) {
+void decode(const RoundedKernels::Decode& decode) {
+  with_type(decode.type, [&]<ElementType kType>() {
+    switch (kernel_rows(decode.num_rows)) {
       case 1:
-        return decode_group<kType, 1>(group, columns, x, sums);
+        return decode_rows<kType, 1>(decode);
       case 2:
-        return decode_group<kType, 2>(group, columns, x, sums);
+        return decode_rows<kType, 2>(decode);
       case 3:
-        return decode_group<kType, 3>(group, columns, x, sums);
+        return decode_rows<kType, 3>(decode);
       case 4:
-        return decode_group<kType, 4>(group, columns, x, sums);
-      case 5:
+        return decode_rows<kType, 4>(decode);
       case 6:
-        return decode_group<kType, 6>(group, columns, x, sums, num_rows);
+        return decode_rows<kType, 6>(decode);
       default:
-        return decode_group<kType, 8>(group, columns, x, sums, num_rows);
+        return decode_rows<kType, 8>(decode);
     }
   });
 }

@@ -16,8 +16,8 @@ constexpr RoundedKernels kPortable = {portable::unpack, portable::tile, nullptr,
                                       nullptr,          round_row,      always};
 constexpr RoundedKernels kAvx2 = {avx2::unpack, avx2::tile, nullptr,
                                   nullptr,      round_row,  all_but_eight_bits};
-constexpr RoundedKernels kAvx512 = {avx512::unpack,      avx512::tile,      avx512::decode,
-                                    avx512::decode_pair, avx512::round_row, always};
+constexpr RoundedKernels kAvx512 = {avx512::unpack,        avx512::tile,      avx512::decode,
+                                    avx512::decode_groups, avx512::round_row, always};
 
 }  // namespace
 

@@ -73,16 +73,20 @@ struct RoundedKernels {
   };
   void (*tile)(const Tile& tile);
 
-  // The product of one group with up to kMaxDecodeRows rows of x, straight from the packed bytes:
-  // writes sums[row][kPanelRows]. Null where unpack and tile are used for any number of rows.
-  void (*decode)(ElementType type, const std::byte* group, std::int64_t columns,
-                 const RoundedRow* x, int num_rows, float* sums);
-
-  // The same for one row of x and two groups that lie far from each other: two streams of memory
-  // are read faster than one, where unpacking is little work. False, and nothing is done, for types
-  // that are read faster one group after the other. Null as decode.
-  bool (*decode_pair)(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
-                      const RoundedRow& x, float* const (&sums)[2]);
+  // The products of some groups, each wherever it lies, with a few rows of x, straight from the
+  // packed bytes. Each group is read as a stream of memory: what follows it is asked for ahead.
+  struct Decode {
+    ElementType type = ElementType::kF32;
+    std::int64_t columns = 0;
+    const std::byte* groups[kPanelGroups] = {};  // as many as decode_groups() says
+    const RoundedRow* x = nullptr;
+    int num_rows = 0;                // 1 to kMaxDecodeRows
+    float* sums[kPanelGroups] = {};  // of each group, [row][kPanelRows], are written
+  };
+  // Null where unpack and tile are used for any number of rows.
+  void (*decode)(const Decode& decode);
+  // How many groups decode() takes at a time; null as decode.
+  int (*decode_groups)(ElementType type, int num_rows);
 
   // As tandem::round_row, bit for bit.
   void (*round_row)(const float* x, std::int64_t columns, std::int64_t stride,
@@ -126,10 +130,8 @@ void float_tile(const FloatTile& tile);
 namespace avx512 {
 void unpack(ElementType type, const std::byte* chunk, int num_blocks, PanelChunk& panel);
 void tile(const RoundedKernels::Tile& tile);
-void decode(ElementType type, const std::byte* group, std::int64_t columns, const RoundedRow* x,
-            int num_rows, float* sums);
-bool decode_pair(ElementType type, const std::byte* const (&groups)[2], std::int64_t columns,
-                 const RoundedRow& x, float* const (&sums)[2]);
+void decode(const RoundedKernels::Decode& decode);
+int decode_groups(ElementType type, int num_rows);
 void round_row(const float* x, std::int64_t columns, std::int64_t stride, RoundedChunk* chunks);
 void float_tile(const FloatTile& tile);
 void bf16_tile(const FloatTile& tile);

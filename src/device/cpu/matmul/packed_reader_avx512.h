@@ -39,15 +39,19 @@ template <int kBits, int kTo, int kQuad>
   }
 }
 
-// The kBits-bit field of quad `quad` in a plane, moved to bit kTo of every byte.
+// The kBits-bit field of quad `quad` in a plane, moved to bit kTo of every byte; bits of neighbours
+// beside it.
 template <int kBits, int kTo>
-[[gnu::always_inline]] inline __m512i field(const std::byte* plane, int quad) {
+[[gnu::always_inline]] inline __m512i moved_field(const std::byte* plane, int quad) {
   const __m512i bytes = load_512(plane + quad % kBits * kQuadBytes);
-  if constexpr (kBits == 8) return bytes;
   const int from = quad / kBits * kBits;
-  const __m512i moved = from <= kTo ? _mm512_slli_epi16(bytes, static_cast<unsigned>(kTo - from))
-                                    : _mm512_srli_epi16(bytes, static_cast<unsigned>(from - kTo));
-  return _mm512_and_si512(moved, _mm512_set1_epi8(static_cast<char>(((1 << kBits) - 1) << kTo)));
+  if (from == kTo) return bytes;
+  return from < kTo ? _mm512_slli_epi16(bytes, static_cast<unsigned>(kTo - from))
+                    : _mm512_srli_epi16(bytes, static_cast<unsigned>(from - kTo));
+}
+template <int kBits, int kTo>
+[[gnu::always_inline]] inline __m512i field_mask() {
+  return _mm512_set1_epi8(static_cast<char>(((1 << kBits) - 1) << kTo));
 }
 
 // One chunk of one group of type kType.
@@ -93,10 +97,13 @@ struct ChunkReader {
   // One of them: `quad` is a constant where this is inlined.
   [[gnu::always_inline]] inline __m512i level(int block, int quad) const {
     const std::byte* at = low + block * (kTraits.low_bits * kQuadBytes);
-    __m512i q = field<kTraits.low_bits, 0>(at, quad);
+    constexpr int kLow = kTraits.low_bits;
+    __m512i q = moved_field<kLow, 0>(at, quad);
+    if constexpr (kLow < 8) q = _mm512_and_si512(q, field_mask<kLow, 0>());
     if constexpr (kTraits.high_bits > 0) {
-      q = _mm512_or_si512(q, field<kTraits.high_bits, kTraits.low_bits>(
-                                 high + block * (kTraits.high_bits * kQuadBytes), quad));
+      const __m512i bits = moved_field<kTraits.high_bits, kLow>(
+          high + block * (kTraits.high_bits * kQuadBytes), quad);
+      q = _mm512_ternarylogic_epi32(q, bits, field_mask<kTraits.high_bits, kLow>(), 0xf8);
     }
     if constexpr (kTraits.table != LevelTable::kNone) {
       const __m512i table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));

@@ -9,8 +9,8 @@ namespace {
 // Fewer rows of x than this are prepared by the calling thread: waking the others takes longer.
 constexpr std::int64_t kParallelRows = 4;
 
-template <typename T>
-void grow(std::vector<T>& memory, std::int64_t size) {
+template <typename Vector>
+void grow(Vector& memory, std::int64_t size) {
   if (memory.size() < static_cast<std::size_t>(size)) memory.resize(static_cast<std::size_t>(size));
 }
 

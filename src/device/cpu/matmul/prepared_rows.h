@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "device/cpu/huge_page_allocator.h"
 #include "device/cpu/matmul/matmul_kernels.h"
 #include "device/cpu/thread_pool.h"
 #include "device/ops.h"
@@ -29,11 +30,13 @@ class PreparedRows {
   const std::uint16_t* bf16_row(std::int64_t row) const;  // a zero follows an odd last column
 
  private:
+  template <typename T>
+  using Streamed = std::vector<T, HugePageAllocator<T>>;
   struct Starts {
     int level_offset = 0;
     int sub_block = 0;
-    bool with_sums = false;         // are the sums for this sub_block filled in?
-    std::vector<SumStarts> chunks;  // [chunk][row of x]
+    bool with_sums = false;      // are the sums for this sub_block filled in?
+    Streamed<SumStarts> chunks;  // [chunk][row of x]
   };
   template <typename Body>
   void for_rows(Body body);
@@ -45,10 +48,10 @@ class PreparedRows {
   std::int64_t num_chunks_ = 0;
   bool is_rounded_ = false;  // is chunks_ that of x?
   bool is_bf16_ = false;
-  std::vector<RoundedChunk> chunks_;  // [chunk][row of x]
+  Streamed<RoundedChunk> chunks_;  // [chunk][row of x]
   std::vector<Starts> starts_;
-  std::size_t num_starts_ = 0;       // those of x
-  std::vector<std::uint16_t> bf16_;  // [row of x][columns, padded to even]
+  std::size_t num_starts_ = 0;    // those of x
+  Streamed<std::uint16_t> bf16_;  // [row of x][columns, padded to even]
 };
 
 }  // namespace tandem
