@@ -7,12 +7,15 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json rates_json(const CpuCeilings& rates) {
+Json rates_json(const DeviceSetCeilings& set) {
+  const CpuCeilings& rates = set.rates;
   return {{"read_gbps", rates.read_gbps},
           {"read_pattern", rates.read_pattern},
           {"int8_gops", rates.int8_gops},
           {"bf16_gflops", rates.bf16_gflops > 0 ? Json(rates.bf16_gflops) : Json()},
-          {"float_gflops", rates.float_gflops}};
+          {"float_gflops", rates.float_gflops},
+          {"spread", rates.spread},
+          {"disturbed", set.is_disturbed}};
 }
 
 // By device, and "links"; sets of several devices under "together".
@@ -21,10 +24,10 @@ Json ceilings_json(const CeilingSurvey& survey) {
   Json together = Json::array();
   for (const DeviceSetCeilings& set : survey.sets) {
     if (set.devices.size() == 1) {
-      json[set.devices[0]] = rates_json(set.rates);
+      json[set.devices[0]] = rates_json(set);
       continue;
     }
-    Json entry = rates_json(set.rates);
+    Json entry = rates_json(set);
     entry["devices"] = set.devices;
     together.push_back(std::move(entry));
   }

@@ -80,6 +80,7 @@ class BenchSession {
     // Again, for ceilings that a disturbance lowered.
     TANDEM_TRY(const CeilingSurvey again, survey());
     report_.ceilings.merge(again);
+    note_disturbed_ceilings();
     TANDEM_TRY_STATUS(make_rows());
     return std::move(report_);
   }
@@ -87,6 +88,7 @@ class BenchSession {
  private:
   Status prepare();
   Result<CeilingSurvey> survey() const;
+  void note_disturbed_ceilings();
   Status measure();
   Status start(Setup& setup) const;
   Status repeat(Setup& setup, bool is_warm_up) const;
@@ -146,6 +148,17 @@ Result<CeilingSurvey> BenchSession::survey() const {
   request.hidden_size = model_.spec.hidden_size;
   request.options.seconds_each = options_.ceiling_seconds;
   return survey_ceilings(request);
+}
+
+void BenchSession::note_disturbed_ceilings() {
+  for (const DeviceSetCeilings& set : report_.ceilings.sets) {
+    if (!set.is_disturbed) continue;
+    report_.notes.push_back(fmt::format(
+        "something else used the cores or the memory while the ceilings of {} were measured (they "
+        "scatter by {:.0f} %): they may be too low{}",
+        fmt::join(set.devices, " + "), 100 * set.rates.spread,
+        set.devices.size() > 1 ? ", and \"a ceiling that devices share\" its doing" : ""));
+  }
 }
 
 Status BenchSession::start(Setup& setup) const {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "app/bench/foreign_load.h"
 #include "base/clock.h"
 #include "base/cores.h"
 #include "comm/communicator.h"
@@ -18,6 +19,8 @@ namespace {
 constexpr std::int64_t kSmallFloats = 16;       // 64 bytes
 constexpr std::int64_t kLargeFloats = 1 << 20;  // 4 MiB
 constexpr int kRounds = 5;
+// Rounds of a measurement that scatters: a disturbance that passes is waited for.
+constexpr int kMostCeilingRounds = 9;
 
 CpuCeilings measure_cores(const std::vector<int>& cores, InstructionSet set,
                           const CeilingOptions& options) {
@@ -142,14 +145,14 @@ Result<MeasuredLink> measure_link(const MachineDevice& a, const MachineDevice& b
   return link;
 }
 
-void raise(CpuCeilings& ceilings, const CpuCeilings& other) {
-  if (other.read_gbps > ceilings.read_gbps) {
-    ceilings.read_gbps = other.read_gbps;
-    ceilings.read_pattern = other.read_pattern;
-  }
-  ceilings.int8_gops = std::max(ceilings.int8_gops, other.int8_gops);
-  ceilings.bf16_gflops = std::max(ceilings.bf16_gflops, other.bf16_gflops);
-  ceilings.float_gflops = std::max(ceilings.float_gflops, other.float_gflops);
+DeviceSetCeilings measure_set(const std::vector<std::string>& ids, const SurveyRequest& request,
+                              InstructionSet set) {
+  CeilingOptions options = request.options;
+  options.most_rounds = std::max(options.rounds, kMostCeilingRounds);
+  const ForeignLoadWatch watch;
+  DeviceSetCeilings ceilings{ids, measure_cores(cores_of(request.devices, ids), set, options)};
+  ceilings.is_disturbed = ceilings.rates.spread > kCeilingScatter || watch.so_far().is_disturbing();
+  return ceilings;
 }
 
 }  // namespace
@@ -163,7 +166,11 @@ const CpuCeilings* CeilingSurvey::find(const std::vector<std::string>& devices) 
 
 void CeilingSurvey::merge(const CeilingSurvey& other) {
   for (DeviceSetCeilings& set : sets) {
-    if (const CpuCeilings* rates = other.find(set.devices)) raise(set.rates, *rates);
+    for (const DeviceSetCeilings& again : other.sets) {
+      if (again.devices != set.devices) continue;
+      set.rates.raise(again.rates);
+      set.is_disturbed = set.is_disturbed && again.is_disturbed;
+    }
   }
   for (MeasuredLink& link : links) {
     for (const MeasuredLink& again : other.links) {
@@ -185,12 +192,12 @@ Result<CeilingSurvey> survey_ceilings(const SurveyRequest& request) {
   }
   CeilingSurvey survey;
   for (const auto& ids : sets) {
-    CpuCeilings rates = measure_cores(cores_of(request.devices, ids), set, request.options);
+    DeviceSetCeilings ceilings = measure_set(ids, request, set);
     // Together they reach at least what one of them does, whatever disturbed this measurement.
     for (const std::string& id : ids) {
-      if (const CpuCeilings* one = survey.find({id})) raise(rates, *one);
+      if (const CpuCeilings* one = survey.find({id})) ceilings.rates.raise(*one);
     }
-    survey.sets.push_back({ids, std::move(rates)});
+    survey.sets.push_back(std::move(ceilings));
   }
   for (std::size_t a = 0; a < request.devices.size(); ++a) {
     for (std::size_t b = a + 1; b < request.devices.size(); ++b) {

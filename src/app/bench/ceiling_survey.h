@@ -13,6 +13,9 @@ namespace tandem {
 struct DeviceSetCeilings {
   std::vector<std::string> devices;  // ids, in the order of the command line
   CpuCeilings rates;
+  // Something else used the cores or the memory: the rates may be too low, and devices seem to
+  // share a ceiling that they do not.
+  bool is_disturbed = false;
 };
 
 // A message between two ranks on these devices, measured through comm/local.
@@ -43,7 +46,8 @@ struct SurveyRequest {
   CeilingOptions options;
 };
 
-// Blocks for about a second a set. Errors: an instruction set that this processor lacks.
+// Blocks for about a second a set, up to three where the rounds scatter. Errors: an instruction set
+// that this processor lacks.
 Result<CeilingSurvey> survey_ceilings(const SurveyRequest& request);
 
 }  // namespace tandem

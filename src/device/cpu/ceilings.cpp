@@ -105,30 +105,63 @@ double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double op
   return best;
 }
 
+CpuCeilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
+                          const CeilingOptions& options) {
+  CpuCeilings round;
+  for (const ReadPattern& pattern : kReadPatterns) {
+    if (memory.data() == nullptr) break;
+    const double gbps =
+        1e-9 * rate_of(options, [&] { return read_once(pool, loops, memory, pattern); });
+    if (gbps <= round.read_gbps) continue;
+    round.read_gbps = gbps;
+    round.read_pattern = pattern.name;
+  }
+  const auto rate = [&](ceiling_loops::ComputeLoop loop, double ops) {
+    return loop == nullptr ? 0.0 : 1e-9 * compute_rate(pool, loop, ops, options);
+  };
+  round.int8_gops = rate(loops.int8, loops.int8_ops);
+  round.float_gflops = rate(loops.float32, loops.float32_ops);
+  round.bf16_gflops = rate(loops.bf16, loops.bf16_ops);
+  return round;
+}
+
+constexpr std::array kRates = {&CpuCeilings::read_gbps, &CpuCeilings::int8_gops,
+                               &CpuCeilings::float_gflops, &CpuCeilings::bf16_gflops};
+
+// Of the best `count` rounds in each kind.
+double spread_of(const std::vector<CpuCeilings>& rounds, int count) {
+  double spread = 0;
+  for (double CpuCeilings::*rate : kRates) {
+    std::vector<double> rates;
+    for (const CpuCeilings& round : rounds) rates.push_back(round.*rate);
+    std::sort(rates.begin(), rates.end(), std::greater<>());
+    const double worst = rates[static_cast<std::size_t>(count) - 1];
+    if (rates.front() > 0) spread = std::max(spread, 1 - worst / rates.front());
+  }
+  return spread;
+}
+
 }  // namespace
+
+void CpuCeilings::raise(const CpuCeilings& other) {
+  if (other.read_gbps > read_gbps) read_pattern = other.read_pattern;
+  for (double CpuCeilings::*rate : kRates) this->*rate = std::max(this->*rate, other.*rate);
+}
 
 CpuCeilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set,
                                  const CeilingOptions& options) {
   TANDEM_CHECK(!options.thread_time || pool.size() == 1, "the time of one thread");
   const Loops& loops = ceiling_loops::loops_for(set);
   const TouchedMemory memory(options.read_bytes);
-  CpuCeilings best;
-  for (int round = 0; round < options.rounds; ++round) {
-    for (const ReadPattern& pattern : kReadPatterns) {
-      if (memory.data() == nullptr) break;
-      const double gbps =
-          1e-9 * rate_of(options, [&] { return read_once(pool, loops, memory, pattern); });
-      if (gbps <= best.read_gbps) continue;
-      best.read_gbps = gbps;
-      best.read_pattern = pattern.name;
-    }
-    const auto raise = [&](double& value, ceiling_loops::ComputeLoop loop, double ops) {
-      if (loop != nullptr) value = std::max(value, 1e-9 * compute_rate(pool, loop, ops, options));
-    };
-    raise(best.int8_gops, loops.int8, loops.int8_ops);
-    raise(best.float_gflops, loops.float32, loops.float32_ops);
-    raise(best.bf16_gflops, loops.bf16, loops.bf16_ops);
+  std::vector<CpuCeilings> rounds;
+  const int most = std::max(options.rounds, options.most_rounds);
+  for (int i = 0; i < most; ++i) {
+    if (i >= options.rounds && spread_of(rounds, options.rounds) <= kCeilingScatter) break;
+    rounds.push_back(measure_round(pool, loops, memory, options));
   }
+  CpuCeilings best;
+  for (const CpuCeilings& round : rounds) best.raise(round);
+  best.spread = spread_of(rounds, options.rounds);
   return best;
 }
 

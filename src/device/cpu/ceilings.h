@@ -17,7 +17,17 @@ struct CpuCeilings {
   double int8_gops = 0;      // products of bytes summed in 32 bits
   double bf16_gflops = 0;    // 0 where there is no such instruction
   double float_gflops = 0;   // fused float32
+  // How far the best rounds (CeilingOptions::rounds of them) lie apart: 1 - worst / best, of the
+  // kind where that is most.
+  double spread = 0;
+
+  // The larger of both in each kind: a rate that was measured while something else ran is no
+  // ceiling. The spread stays.
+  void raise(const CpuCeilings& other);
 };
+
+// Undisturbed rounds lie within 3 to 5 % of each other.
+inline constexpr double kCeilingScatter = 0.08;
 
 struct CeilingOptions {
   // Much larger than the last-level cache, all threads together; halves of it where memory is
@@ -25,6 +35,9 @@ struct CeilingOptions {
   std::int64_t read_bytes = std::int64_t{256} << 20;
   double seconds_each = 0.03;  // a pattern's measurement
   int rounds = 3;              // of all patterns; the best counts
+  // While the best `rounds` rounds scatter by more than kCeilingScatter, something disturbs them:
+  // more are measured, up to so many.
+  int most_rounds = 3;
   // Count the calling thread's time on its core instead of the clock's: what a pool of one thread
   // reaches while it runs, on a machine that others keep busy.
   bool thread_time = false;

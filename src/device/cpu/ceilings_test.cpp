@@ -33,6 +33,27 @@ TEST(Ceilings, AreMeasuredForEveryInstructionSet) {
   }
 }
 
+TEST(Ceilings, ScatterIsToldAndEndsWithTheMostRounds) {
+  ThreadPool pool({0}, false);
+  CeilingOptions options;
+  options.read_bytes = 1 << 20;
+  options.seconds_each = 1e-6;
+  options.rounds = 2;
+  options.most_rounds = 4;
+  const CpuCeilings ceilings = measure_cpu_ceilings(pool, InstructionSet::kPortable, options);
+  EXPECT_GT(ceilings.spread, 0.0);  // two rounds never take the same time to the nanosecond
+  EXPECT_LT(ceilings.spread, 1.0);
+}
+
+TEST(Ceilings, TheLargerOfBothCounts) {
+  CpuCeilings one{.read_gbps = 30, .read_pattern = "1 stream", .int8_gops = 900, .bf16_gflops = 0};
+  one.raise({.read_gbps = 40, .read_pattern = "4 streams", .int8_gops = 800, .bf16_gflops = 400});
+  EXPECT_EQ(one.read_gbps, 40);
+  EXPECT_EQ(one.read_pattern, "4 streams");
+  EXPECT_EQ(one.int8_gops, 900);
+  EXPECT_EQ(one.bf16_gflops, 400);
+}
+
 // A loop that skipped part of the memory would flatter the ceiling.
 TEST(Ceilings, ReadLoopsReadEveryByte) {
   alignas(64) static std::byte memory[16384];
