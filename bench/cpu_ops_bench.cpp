@@ -1,9 +1,11 @@
 // The ops between matrix products, at the sizes of a 1B model (16 layers, hidden 2048, 32 query and
 // 8 KV heads of 64, feed-forward 8192). `best_us` is the best of all runs; `of_bandwidth` sets the
-// bytes that attention reads beside what plain reading of the same memory reaches in the same run.
+// bytes that attention reads beside what plain reading of the same memory reaches in the same run,
+// `of_float_ceiling` and `of_read_ceiling` other ops' work beside the ceilings of the same cores.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -13,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/cores.h"
+#include "bench_support.h"
 #include "device/cpu/thread_pool.h"
 #include "device/device.h"
 
@@ -31,19 +34,13 @@ class Best {
  public:
   template <typename F>
   void run(benchmark::State& state, F&& body) {
-    for (auto _ : state) {
-      const std::int64_t begin_ns = monotonic_ns();
-      body();
-      const double seconds = 1e-9 * static_cast<double>(monotonic_ns() - begin_ns);
-      seconds_ = std::min(seconds_, seconds);
-      state.SetIterationTime(seconds);
-    }
-    state.counters["best_us"] = seconds_ * 1e6;
+    times_.run(state, body);
+    state.counters["best_us"] = seconds() * 1e6;
   }
-  double seconds() const { return seconds_; }
+  double seconds() const { return times_.best_seconds(); }
 
  private:
-  double seconds_ = std::numeric_limits<double>::max();
+  IterationTimes times_;
 };
 
 // A device on the first `threads` cores, and a cache of `context` tokens in every layer.
@@ -126,6 +123,10 @@ double best_read_seconds(ThreadPool& pool, const std::byte* data, std::int64_t b
   return best;
 }
 
+bool is_zero(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float value) { return value == 0.0f; });
+}
+
 void decode_attention(benchmark::State& state) {
   const auto threads = static_cast<int>(state.range(0));
   const auto context = static_cast<int>(state.range(1));
@@ -138,6 +139,7 @@ void decode_attention(benchmark::State& state) {
       model.stream->attention(model.attention(i, q.data(), out.data(), 1, sequence));
     }
   });
+  if (!is_zero(out)) return state.SkipWithError("values of zero do not weigh up to zero");
   std::vector<int> cores(allowed_cores().begin(), allowed_cores().begin() + threads);
   ThreadPool pool(cores);
   const double read = best_read_seconds(pool, static_cast<std::byte*>(model.cache->data()),
@@ -164,10 +166,13 @@ void prefill_attention(benchmark::State& state) {
       model.stream->attention(model.attention(i, q.data(), out.data(), tokens, sequence));
     }
   });
+  if (!is_zero(out)) return state.SkipWithError("values of zero do not weigh up to zero");
   // Two products of head_dim multiply-adds for each query and each position that it sees.
   const double operations =
       4.0 * kHeadDim * kHeads * kLayers * (0.5 * tokens * (static_cast<double>(tokens) + 1));
-  state.counters["GFLOPs"] = operations / best.seconds() * 1e-9;
+  const double gflops = operations / best.seconds() * 1e-9;
+  state.counters["GFLOPs"] = gflops;
+  state.counters["of_float_ceiling"] = gflops / ceilings_of(threads).float_gflops;
 }
 BENCHMARK(prefill_attention)
     ->ArgsProduct({{1, 2}, {512, 2048}})
@@ -216,6 +221,15 @@ void step_without_products(benchmark::State& state) {
       stream.add(matrix(hidden, kHidden), matrix(normed, kHidden));
     }
   });
+  // A norm of numbers alike is one where the weights are; nothing here may leave a float's range.
+  if (!std::ranges::all_of(normed, [](float value) { return std::fabs(value - 1.0f) < 1e-3f; })) {
+    return state.SkipWithError("not the norm");
+  }
+  // Floats that are read or written: norms and additions, RoPE, the cache (half of a float each),
+  // the activation.
+  const double touched = 2 * 2 * kHidden + 2 * 3 * kHidden + 2 * (kHeads + kKvHeads) * kHeadDim +
+                         3 * kKvHeads * kHeadDim + 3 * kFeedForward;
+  report_of_read_ceiling(state, 4.0 * tokens * kLayers * touched, best.seconds(), threads);
 }
 BENCHMARK(step_without_products)
     ->ArgsProduct({{1, 2}, {1, 16, 512}})
@@ -248,6 +262,10 @@ void top_40_of_a_vocabulary(benchmark::State& state) {
     model.stream->top_k(dense(logits.data(), 1, std::ssize(logits)), 40, values.data(),
                         indices.data());
   });
+  if (values.front() != *std::ranges::max_element(logits)) {
+    return state.SkipWithError("not the largest");
+  }
+  report_of_read_ceiling(state, static_cast<double>(logits.size() * sizeof(float)), best.seconds());
 }
 BENCHMARK(top_40_of_a_vocabulary)->UseManualTime()->Unit(benchmark::kMicrosecond);
 

@@ -1,13 +1,14 @@
 // The matrix products of the CPU device beside the machine's ceilings: decode (few rows of x)
 // beside the read bandwidth, prefill (512 rows) beside the int8, bfloat16 or float32 rate. The
 // ceilings are measured before and after each benchmark, because a busy machine's change by the
-// second.
+// second. Results are held to those of the portable kernels.
 //
 //   build/bin/matmul_bench --benchmark_filter='decode/Q4_K' --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 #include <time.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <memory>
 #include <random>
@@ -90,6 +91,30 @@ std::unique_ptr<Weight> random_weight(Machine& machine, ElementType type, std::i
       .value();
 }
 
+// Do the first kSourceRows of each row of y come out as the portable kernels have them? The same
+// bits for quantised types; floats are rounded differently, and BF16 weights may come with
+// activations rounded to 8 bits.
+bool is_right(Machine& host, ElementType type, std::vector<float>& x, const std::vector<float>& y,
+              std::int64_t num_rows) {
+  CpuMatmul portable(host.pool, Arithmetic::kInt8, InstructionSet::kPortable);
+  const auto weight = random_weight(host, type, kSourceRows);
+  std::vector<float> want(static_cast<std::size_t>(num_rows * kSourceRows));
+  const MatmulTarget target{weight.get(), nullptr, dense(want.data(), num_rows, kSourceRows)};
+  portable.matmul(dense(x.data(), num_rows, kColumns), std::span(&target, 1));
+  const std::size_t rows = y.size() / static_cast<std::size_t>(num_rows);
+  double error = 0;
+  double norm = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double is = y[i / kSourceRows * rows + i % kSourceRows];
+    error += (is - want[i]) * (is - want[i]);
+    norm += static_cast<double>(want[i]) * want[i];
+  }
+  const double allowed = traits_of(type).is_quantised ? 0.0
+                         : type == ElementType::kBF16 ? 0x1p-8
+                                                      : 1e-5;
+  return std::sqrt(error) <= allowed * std::sqrt(norm);
+}
+
 // The rate that bounds products with many rows.
 double compute_ceiling(ElementType type, const CpuCeilings& ceilings) {
   if (traits_of(type).is_quantised) return ceilings.int8_gops;
@@ -111,6 +136,7 @@ void multiply(benchmark::State& state, ElementType type, std::int64_t num_rows, 
     host.matmul.matmul(dense(x.data(), num_rows, kColumns), std::span(&target, 1));
   };
   once();
+  if (!is_right(host, type, x, y, num_rows)) return state.SkipWithError("a wrong product");
   const CpuCeilings before = host.ceilings();
   double seconds = 0;
   for (auto _ : state) {

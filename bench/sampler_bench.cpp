@@ -7,26 +7,14 @@
 #include <random>
 #include <vector>
 
-#include "base/cores.h"
 #include "base/index_of_largest.h"
-#include "device/cpu/ceilings.h"
+#include "bench_support.h"
 #include "engine/sampler.h"
 
 namespace tandem {
 namespace {
 
 constexpr std::size_t kVocabulary = 128256;
-
-double read_ceiling() {
-  static const double gbps = [] {
-    ThreadPool pool({allowed_cores().front()});
-    CeilingOptions options;
-    options.seconds_each = 0.02;
-    options.thread_time = true;
-    return measure_cpu_ceilings(pool, best_instruction_set(), options).read_gbps;
-  }();
-  return gbps;
-}
 
 // As models have them: many unlikely, few likely.
 std::vector<float> some_logits() {
@@ -37,32 +25,39 @@ std::vector<float> some_logits() {
   return logits;
 }
 
-void report(benchmark::State& state) {
-  const auto bytes = static_cast<double>(kVocabulary * sizeof(float));
-  state.counters["of_read_ceiling"] =
-      benchmark::Counter(bytes * static_cast<double>(state.iterations()) / (1e9 * read_ceiling()),
-                         benchmark::Counter::kIsRate);
+void report(benchmark::State& state, const IterationTimes& times) {
+  report_of_read_ceiling(state, kVocabulary * sizeof(float), times.mean_seconds());
 }
 
 void likeliest(benchmark::State& state) {
   const auto logits = some_logits();
-  for (auto _ : state) benchmark::DoNotOptimize(index_of_largest(logits));
-  report(state);
+  const auto largest = std::max_element(logits.begin(), logits.end()) - logits.begin();
+  if (static_cast<std::ptrdiff_t>(index_of_largest(logits)) != largest) {
+    return state.SkipWithError("not the likeliest token");
+  }
+  IterationTimes times;
+  times.run(state, [&] { benchmark::DoNotOptimize(index_of_largest(logits)); });
+  report(state, times);
 }
 
 void sample(benchmark::State& state, const SamplingParams& params) {
   const auto logits = some_logits();
   std::vector<float> scratch(logits.size());
   Sampler sampler(params, [](std::int32_t) { return std::string(); });
+  IterationTimes times;
   for (auto _ : state) {
-    state.PauseTiming();
     std::copy(logits.begin(), logits.end(), scratch.begin());
-    state.ResumeTiming();
-    const SampledToken sampled = sampler.sample(scratch);
-    sampler.accept(sampled.token);
-    benchmark::DoNotOptimize(sampled.token);
+    std::int32_t token = -1;
+    times.add(state, [&] {
+      token = sampler.sample(scratch).token;
+      sampler.accept(token);
+    });
+    // None of these parameters lets a token of the less likely half through.
+    if (token < 0 || logits[static_cast<std::size_t>(token)] < 0.0f) {
+      return state.SkipWithError("an unlikely token");
+    }
   }
-  report(state);
+  report(state, times);
 }
 
 SamplingParams with(float temperature, std::int32_t top_k, float top_p, float repeat) {
@@ -74,12 +69,19 @@ SamplingParams with(float temperature, std::int32_t top_k, float top_p, float re
   return params;
 }
 
-BENCHMARK(likeliest)->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(sample, greedy, with(0.0f, 0, 1.0f, 1.0f))->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(sample, top_k_40_top_p, with(0.8f, 40, 0.95f, 1.0f))
+BENCHMARK(likeliest)->UseManualTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(sample, greedy, with(0.0f, 0, 1.0f, 1.0f))
+    ->UseManualTime()
     ->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(sample, with_penalty, with(0.8f, 40, 0.95f, 1.1f))->Unit(benchmark::kMicrosecond);
-BENCHMARK_CAPTURE(sample, top_p_of_all, with(0.8f, 0, 0.95f, 1.0f))->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(sample, top_k_40_top_p, with(0.8f, 40, 0.95f, 1.0f))
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(sample, with_penalty, with(0.8f, 40, 0.95f, 1.1f))
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(sample, top_p_of_all, with(0.8f, 0, 0.95f, 1.0f))
+    ->UseManualTime()
+    ->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace tandem

@@ -10,24 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "base/cores.h"
-#include "device/cpu/ceilings.h"
+#include "bench_support.h"
 #include "gguf/gguf_file.h"
 #include "text/tokenizer.h"
 
 namespace tandem {
 namespace {
-
-double read_ceiling() {
-  static const double gbps = [] {
-    ThreadPool pool({allowed_cores().front()});
-    CeilingOptions options;
-    options.seconds_each = 0.02;
-    options.thread_time = true;
-    return measure_cpu_ceilings(pool, best_instruction_set(), options).read_gbps;
-  }();
-  return gbps;
-}
 
 std::string held_out_text() {
   std::ifstream stream(TANDEM_SOURCE_DIR "/models/heldout.txt", std::ios::binary);
@@ -46,22 +34,34 @@ std::unique_ptr<const Tokenizer> open_tokenizer() {
   return tokenizer.ok() ? std::move(*tokenizer) : nullptr;
 }
 
-void report(benchmark::State& state, std::size_t bytes, std::size_t tokens) {
-  const auto passes = static_cast<double>(state.iterations());
-  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(bytes));
-  state.counters["tokens/s"] =
-      benchmark::Counter(passes * static_cast<double>(tokens), benchmark::Counter::kIsRate);
-  state.counters["of_read_ceiling"] = benchmark::Counter(
-      passes * static_cast<double>(bytes) / (1e9 * read_ceiling()), benchmark::Counter::kIsRate);
+void report(benchmark::State& state, const IterationTimes& times, std::size_t bytes,
+            std::size_t tokens) {
+  state.counters["MB/s"] = 1e-6 * static_cast<double>(bytes) / times.mean_seconds();
+  state.counters["tokens/s"] = static_cast<double>(tokens) / times.mean_seconds();
+  report_of_read_ceiling(state, static_cast<double>(bytes), times.mean_seconds());
+}
+
+std::string decoded(const Tokenizer& tokenizer, const std::vector<std::int32_t>& tokens) {
+  std::string text;
+  for (const std::int32_t token : tokens) text += tokenizer.piece(token, false);
+  return text;
+}
+
+// What a text's tokens stand for is the text: some vocabularies put a space before it.
+bool comes_back(const Tokenizer& tokenizer, const std::string& text) {
+  const std::string back = decoded(tokenizer, tokenizer.encode(text));
+  return back == text || back == " " + text;
 }
 
 void encode(benchmark::State& state) {
   const auto tokenizer = open_tokenizer();
   const std::string text = held_out_text();
   if (tokenizer == nullptr || text.empty()) return state.SkipWithError("no vocabulary or no text");
+  if (!comes_back(*tokenizer, text)) return state.SkipWithError("another text comes back");
   std::size_t tokens = 0;
-  for (auto _ : state) tokens = tokenizer->encode(text).size();
-  report(state, text.size(), tokens);
+  IterationTimes times;
+  times.run(state, [&] { tokens = tokenizer->encode(text).size(); });
+  report(state, times, text.size(), tokens);
 }
 
 void decode(benchmark::State& state) {
@@ -69,14 +69,13 @@ void decode(benchmark::State& state) {
   const std::string text = held_out_text();
   if (tokenizer == nullptr || text.empty()) return state.SkipWithError("no vocabulary or no text");
   const auto tokens = tokenizer->encode(text);
-  for (auto _ : state) {
-    for (const std::int32_t token : tokens) benchmark::DoNotOptimize(tokenizer->piece(token, true));
-  }
-  report(state, text.size(), tokens.size());
+  IterationTimes times;
+  times.run(state, [&] { benchmark::DoNotOptimize(decoded(*tokenizer, tokens)); });
+  report(state, times, text.size(), tokens.size());
 }
 
-BENCHMARK(encode)->Unit(benchmark::kMillisecond);
-BENCHMARK(decode)->Unit(benchmark::kMillisecond);
+BENCHMARK(encode)->UseManualTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(decode)->UseManualTime()->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace tandem
