@@ -42,7 +42,7 @@ TEST(BenchCommand, MeasuresCeilingsAndSetupsAndAccountsForAll) {
   const std::string page = temporary("page.html");
   const std::string profile = temporary("profile.json");
   const auto run = run_tandem(kShort + std::string("--concurrency 1,3 --report ") + page +
-                              " --calibrate " + profile);
+                              " --calibrate " + profile + " --calibrate-types q8_0,f16");
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const auto json = nlohmann::json::parse(run.out);
   for (const char* device : {"cpu:0#0", "cpu:0#1"}) {
@@ -78,6 +78,13 @@ TEST(BenchCommand, MeasuresCeilingsAndSetupsAndAccountsForAll) {
   const auto measured = nlohmann::json::parse(text_of_file(profile));
   EXPECT_EQ(measured["engines"][0]["name"], "tandem");
   EXPECT_EQ(measured["machine"]["devices"].size(), 2u);
+  const auto& kernels = measured["engines"][0]["backends"]["cpu"]["kernels"];
+  ASSERT_EQ(kernels.size(), 2u);
+  for (const auto& kernel : kernels) {
+    EXPECT_GT(kernel["read"], 0.0);
+    EXPECT_GT(kernel["shared_read"], 0.0);
+    EXPECT_GT(kernel["rows"].back()[1], kernel["rows"][1][1]) << kernel;  // 512 rows take longer
+  }
   // The planner reads it back.
   const auto plan =
       run_tandem("plan --json --model llama-3.2-1b --quant q4_k_m --machine " + profile);
@@ -105,6 +112,7 @@ TEST(BenchCommand, RefusesWhatMeansNothing) {
   EXPECT_EQ(run_tandem(kShort + std::string("--repeat 0")).exit_code, 2);
   EXPECT_EQ(run_tandem(kShort + std::string("-m /nowhere.gguf")).exit_code, 2);
   EXPECT_EQ(run_tandem(kShort + std::string("--gen 100000")).exit_code, 2);
+  EXPECT_EQ(run_tandem(kShort + std::string("--calibrate-types q9")).exit_code, 2);
 }
 
 }  // namespace

@@ -15,14 +15,11 @@
 namespace tandem {
 namespace {
 
-// The constants of products of few rows need a measurement of several sequences.
-const std::vector<std::int32_t> kCalibrationSequences = {1, 8};
-
 struct BenchCommand {
   BenchOptions options;
   std::string report_path;
-  bool calibrate = false;
   std::string calibration_path;  // empty: the user's, which `plan` reads
+  std::vector<std::string> calibrate_types;
   bool json = false;
 };
 
@@ -38,20 +35,22 @@ Status write_calibration(const BenchCommand& command, const BenchReport& report)
   const std::string path =
       command.calibration_path.empty() ? calibration_path() : command.calibration_path;
   if (path.empty()) return invalid_argument("--calibrate needs a file: no home directory is set");
-  TANDEM_TRY(const OpenedModel model, open_model(command.options.model.model_path));
   std::error_code ignored;  // a folder that cannot be made shows when the file is written
   if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty()) {
     std::filesystem::create_directories(folder, ignored);
   }
-  TANDEM_TRY_STATUS(write_file(path, calibration_json(model.spec, report).dump(1) + "\n"));
+  TANDEM_TRY_STATUS(write_file(path, calibration_json(report).dump(1) + "\n"));
   fmt::print(stderr, "calibration written to {}{}\n", path,
              path == calibration_path() ? ": `tandem plan` reads it for this computer" : "");
   return {};
 }
 
 Status run(BenchCommand command) {
-  if (command.calibrate && command.options.concurrency == std::vector<std::int32_t>{1}) {
-    command.options.concurrency = kCalibrationSequences;
+  for (const std::string& name : command.calibrate_types) {
+    const auto type = element_type_from_name(name);
+    if (!type)
+      return invalid_argument("--calibrate-types: no type of weights", "q4_k, f16, ...", name);
+    command.options.calibrate_types.push_back(*type);
   }
   TANDEM_TRY(const BenchReport report, run_bench(command.options));
   if (command.json) {
@@ -63,7 +62,7 @@ Status run(BenchCommand command) {
   if (!command.report_path.empty()) {
     TANDEM_TRY_STATUS(write_file(command.report_path, bench_page(report)));
   }
-  if (command.calibrate) {
+  if (command.options.calibrate) {
     TANDEM_TRY_STATUS(write_calibration(command, report));
   }
   return {};
@@ -102,13 +101,17 @@ void add_bench_command(CLI::App& app, CommandOutcome& outcome) {
       ->add_option_function<std::vector<std::string>>(
           "--calibrate",
           [command](const std::vector<std::string>& file) {
-            command->calibrate = true;
+            command->options.calibrate = true;
             if (!file.empty()) command->calibration_path = file.front();
           },
           "Write what was measured for `plan`: to ~/.config/tandem/calibration.json, which it "
           "reads "
           "for this computer, or to this file")
       ->expected(0, 1);
+  bench
+      ->add_option("--calibrate-types", command->calibrate_types,
+                   "Types of weights whose kernels are measured for it, instead of all: q4_k,f16")
+      ->delimiter(',');
   bench
       ->add_option("--inject-slowdown", options.injected_slowdown,
                    "Fault: slow the ranks of setups with several by these fractions: 0.2,0")

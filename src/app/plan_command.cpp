@@ -182,12 +182,14 @@ Status refuse_misfit(const PlanReport& report) {
 
 Status plan_command(const PlanOptions& options) {
   TANDEM_TRY(const SearchRequest request, search_request_of(options));
+  if (!options.emit.empty()) TANDEM_TRY_STATUS(check_program(options.emit));
   TANDEM_TRY(const EngineProfile* engine, find_engine(options.engine));
   TANDEM_TRY(const ChosenModel model, choose_model(options.model));
   TANDEM_TRY(const ChosenMachine chosen, choose_machine(options.machine));
   const Machine& machine = chosen.machine;
   if (engine->name == "tandem" && chosen.calibrated) engine = &*chosen.calibrated;
   TANDEM_TRY(PlanReport report, make_report(model, machine, *engine, request));
+  report.objective = options.objective;
   report.sources = chosen.notes;
   std::string emitted;
   const bool fits = !report.plans.empty() && report.plans.front().fits;
@@ -276,7 +278,8 @@ void add_plan_command(CLI::App& app, CommandOutcome& outcome) {
   command->add_flag("--offload", options->offload,
                     "Layers that the GPUs do not hold go to the host's processor");
   command->add_option("--engine", options->engine, "Predict for tandem, llama.cpp, vllm");
-  command->add_option("--for", options->objective, "latency|throughput|context|cost");
+  command->add_option("--for", options->objective,
+                      "What is best: latency|throughput|context|cost (energy a token)");
   command->add_option("--emit", options->emit, "Print the command: llama-server, vllm, tandem");
   command->add_option("-o,--output", options->output, "Write the recommended plan here");
   command->add_option("--html", options->html, "Write a page here");

@@ -63,7 +63,7 @@ Result<ChosenMachine> machine_from_file(const std::string& path) {
   if (json.is_object() && json.contains("machine")) json = nlohmann::json(json["machine"]);
   auto machine = machine_from_json(json);
   if (!machine.ok()) return machine.error().at(path);
-  TANDEM_TRY_STATUS(check_machine(*machine));
+  if (const Status sound = check_machine(*machine); !sound.ok()) return sound.error().at(path);
   out.machine = *std::move(machine);
   return out;
 }

@@ -80,7 +80,7 @@ TEST(Report, SaysWhatTheContractAsks) {
   report.plans = {advised.plan};
   report.help = advised.help;
   const std::string text = plan_report_text(report);
-  EXPECT_THAT(text, HasSubstr("recommended: 2-way tensor"));
+  EXPECT_THAT(text, HasSubstr("recommended for latency: 2-way tensor"));
   EXPECT_THAT(text, HasSubstr("where the ideal goes"));
   const std::string page = plan_report_html(report);
   EXPECT_THAT(page, HasSubstr("&lt;Llama&gt;"));

@@ -128,6 +128,15 @@ std::string link_name(const std::string& text) {
   return text.starts_with("NVLink") ? "nvlink3" : "";
 }
 
+// llama.cpp splits by layers since January 2024; before, several GPUs meant a split by rows (its
+// own rows of then, of a model in half precision, are faster than layers one after another could
+// be).
+bool is_old_row_split(const CsvRow& row, const std::string& profile) {
+  const std::string& date = field(row, "date");
+  return profile.starts_with("llama.cpp") && field(row, "split_mode") == "layer" && !date.empty() &&
+         date < "2024" && number(field(row, "n_gpus")).value_or(1) > 1;
+}
+
 // Reasons to leave a row out that stand in the row itself.
 std::string reason_against(const CsvRow& row, const std::string& profile) {
   const std::string notes = field(row, "notes");
@@ -136,6 +145,12 @@ std::string reason_against(const CsvRow& row, const std::string& profile) {
   if (notes.starts_with("trust=C")) return "doubtful source (trust C)";
   if (notes.find("sm-row") != std::string::npos && split == "layer") {
     return "inconsistent: says layer, run with row split";
+  }
+  if (notes.find("not comparable") != std::string::npos) {
+    return "not comparable, says the row's own note";
+  }
+  if (is_old_row_split(row, profile)) {
+    return "row split of before 2024, when llama.cpp had no split by layers";
   }
   if (notes.find("prefix cache") != std::string::npos) {
     return "inconsistent: prefill grows with the prompt (prefix cache?)";

@@ -28,6 +28,7 @@ TEST(Backtest, PublishedMeasurementsWithinTargets) {
   const ErrorSummary& held_out = backtest->held_out;
   EXPECT_GT(held_out.decode_rows, 50);
   EXPECT_LE(held_out.decode_median, 0.10);
+  EXPECT_LE(held_out.decode_p90, 0.25);
   EXPECT_LE(held_out.prefill_median, 0.20);
   EXPECT_LE(held_out.prefill_p90, 0.45);
   EXPECT_GE(held_out.within_range, 0.80);

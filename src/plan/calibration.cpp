@@ -33,12 +33,23 @@ const MachineDevice* nearest(const Machine& measured, std::size_t cores) {
   return best;
 }
 
+std::size_t measured_cores(const Machine& measured) {
+  std::size_t cores = 0;
+  for (const MachineDevice& device : measured.devices) {
+    if (is_measured(device)) cores += device.cores.size();
+  }
+  return cores;
+}
+
 void apply_to_device(const Machine& measured, MachineDevice& device) {
   const MachineDevice& like = *nearest(measured, device.cores.size());
   const double ratio =
       static_cast<double>(device.cores.size()) / static_cast<double>(like.cores.size());
   double bandwidth = *like.bandwidth_gbps * ratio;
-  if (measured.host.bandwidth_gbps) bandwidth = std::min(bandwidth, *measured.host.bandwidth_gbps);
+  if (const auto& together = measured.host.bandwidth_gbps) {
+    bandwidth = device.cores.size() == measured_cores(measured) ? *together
+                                                                : std::min(bandwidth, *together);
+  }
   device.bandwidth_gbps = bandwidth;
   device.products =
       ProductRates{like.products->int8_gops * ratio, like.products->bf16_gflops * ratio,
@@ -87,6 +98,10 @@ Result<Calibration> parse_calibration(std::string_view text, const std::string& 
     return malformed(path, "a calibration has one engine", "1", std::to_string(engines->size()));
   }
   out.engine = std::move(engines->front());
+  if (out.engine.backend("cpu").kernels.empty()) {
+    return malformed(path, "a calibration of an earlier version: it knows no kernels",
+                     "a file that `tandem bench --calibrate` wrote");
+  }
   return out;
 }
 

@@ -56,6 +56,15 @@ TEST(Calibration, MoreCoresComputeInProportionAndReadWhatTheBusGives) {
   EXPECT_DOUBLE_EQ(machine.devices[0].products->int8_gops, 2000);
 }
 
+// Not in proportion to what one core reads alone, which may be less than half of it.
+TEST(Calibration, AllCoresReadWhatAllReadTogether) {
+  Machine slow = measured();
+  slow.host.bandwidth_gbps = 90;
+  Machine machine = described({cpu("cpu", {0, 1})}, "Some CPU");
+  ASSERT_TRUE(apply_measured_rates(slow, machine));
+  EXPECT_DOUBLE_EQ(*machine.devices[0].bandwidth_gbps, 90);
+}
+
 TEST(Calibration, GivesLinksToEveryPair) {
   Machine machine = described({cpu("a", {0}), cpu("b", {1}), cpu("c", {2})}, "Some CPU");
   ASSERT_TRUE(apply_measured_rates(measured(), machine));
@@ -81,7 +90,19 @@ TEST(Calibration, ReadsWhatWasWritten) {
   EXPECT_EQ(read->machine.host.bandwidth_gbps, measured().host.bandwidth_gbps);
   EXPECT_EQ(read->engine.backend("cpu").memory_efficiency, 0.625);
   EXPECT_EQ(read->engine.backend("cpu").host_us, 12.5);
+  EXPECT_EQ(read->engine.backend("cpu").kernels, engine.backend("cpu").kernels);
   EXPECT_FALSE(read->engine.backend("cuda").is_measured);
+}
+
+// Files of versions that did not measure kernels would have them guessed: they are refused.
+TEST(Calibration, WithoutKernelsIsAnError) {
+  EngineProfile engine = **find_engine("tandem");
+  engine.backends["cpu"].kernels.clear();
+  const nlohmann::json json = {{"machine", machine_to_json(measured())},
+                               {"engines", nlohmann::json::array({to_json(engine)})}};
+  const auto read = parse_calibration(json.dump(), "file");
+  ASSERT_FALSE(read.ok());
+  EXPECT_THAT(read.error().to_string(), ::testing::HasSubstr("bench --calibrate"));
 }
 
 TEST(Calibration, OtherTextsAreErrors) {

@@ -21,6 +21,54 @@ std::string dollars(const std::optional<double>& value, int digits = 0) {
   return value ? fmt::format("{:.{}f}", *value, digits) : "?";
 }
 
+// Of the longest machine's name.
+std::size_t name_width(const Comparison& comparison) {
+  std::size_t width = std::string_view("machine").size();
+  for (const auto& one : comparison.configurations) width = std::max(width, one.name.size());
+  return width;
+}
+
+std::string speeds_text(const Comparison& comparison, const CompareRequest& request) {
+  const std::size_t width = name_width(comparison);
+  std::size_t plans = std::string_view("plan").size();
+  for (const auto& one : comparison.configurations) {
+    if (one.plan) plans = std::max(plans, one.plan->name.size());
+  }
+  std::string out =
+      fmt::format("{:<{}}  {:<7} {:<{}} {:>8} {:>19} {:>9}\n", "machine", width, "fits", "plan",
+                  plans, "prefill", "decode tokens/s", fmt::format("batch {}", request.batch));
+  for (const ComparedConfiguration& one : comparison.configurations) {
+    if (!one.plan) {
+      out += fmt::format("{:<{}}  {:<7} {}\n", one.name, width, "no", one.why_not);
+      continue;
+    }
+    const Prediction& predicted = *one.plan->predicted;
+    out += fmt::format("{:<{}}  {:<7} {:<{}} {:>8.0f} {:>19} {:>9.1f}\n", one.name, width,
+                       one.fits ? "yes" : "offload", one.plan->name, plans,
+                       predicted.prefill_tokens_per_s,
+                       fmt::format("{:.1f} ({:.1f}-{:.1f})", predicted.decode_tokens_per_s,
+                                   predicted.low, predicted.high),
+                       one.batch_tokens_per_s);
+  }
+  return out;
+}
+
+std::string costs_text(const Comparison& comparison) {
+  const std::size_t width = name_width(comparison);
+  std::string out = fmt::format("{:<{}}  {:>8} {:>9} {:>7} {:>10} {:>9}\n", "machine", width,
+                                "price $", "more $", "watts", "$/Mtoken", "token/J");
+  for (const ComparedConfiguration& one : comparison.configurations) {
+    out += fmt::format("{:<{}}  {:>8}", one.name, width, dollars(one.price));
+    if (one.plan) {
+      out += fmt::format(" {:>9} {:>7.0f} {:>10} {:>9.3f}", dollars(one.cost_difference),
+                         one.wall_power_w, dollars(one.cost_per_million_tokens, 2),
+                         one.tokens_per_joule);
+    }
+    out += "\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string comparison_text(const Comparison& comparison, const CompareRequest& request,
@@ -31,26 +79,7 @@ std::string comparison_text(const Comparison& comparison, const CompareRequest& 
       model, engine, request.search.workload.prompt_tokens,
       request.search.workload.generated_tokens, request.electricity_per_kwh, request.hours_per_day,
       request.years);
-  out += fmt::format("{:<22} {:<8} {:<26} {:>8} {:>19} {:>9} {:>7} {:>6} {:>9} {:>9} {:>7}\n",
-                     "machine", "fits", "plan", "prefill", "decode tokens/s",
-                     fmt::format("batch {}", request.batch), "price", "watts", "$/Mtoken",
-                     "token/J", "more $");
-  for (const ComparedConfiguration& one : comparison.configurations) {
-    if (!one.plan) {
-      out += fmt::format("{:<22} {:<8} {}\n", one.name, "no", one.why_not);
-      continue;
-    }
-    const Prediction& predicted = *one.plan->predicted;
-    out += fmt::format(
-        "{:<22} {:<8} {:<26} {:>8.0f} {:>19} {:>9.1f} {:>7} {:>6.0f} {:>9} {:>9.3f} {:>7}\n",
-        one.name, one.fits ? "yes" : "offload", one.plan->name.substr(0, 26),
-        predicted.prefill_tokens_per_s,
-        fmt::format("{:.1f} ({:.1f}-{:.1f})", predicted.decode_tokens_per_s, predicted.low,
-                    predicted.high),
-        one.batch_tokens_per_s, dollars(one.price), one.wall_power_w,
-        dollars(one.cost_per_million_tokens, 2), one.tokens_per_joule,
-        dollars(one.cost_difference));
-  }
+  out += speeds_text(comparison, request) + "\n" + costs_text(comparison);
   out += "\n";
   for (const ComparedConfiguration& one : comparison.configurations) {
     if (!one.fits) out += fmt::format("{}: {}\n", one.name, one.why_not);

@@ -17,7 +17,7 @@ struct DeviceRates {
   double default_power_w = 0;
   double idle_w = 0;
   double energy_pj = 0;  // of a matrix operation; 0: power does not bound
-  // Bytes a second that remain of a memory bus which others read too; 0: no bound.
+  // Bytes a second that it could read while others read from the same memory; 0: none do.
   double shared_bytes = 0;
   bool is_cpu = false;
   bool assumed = false;  // bandwidth or rates are not known and were assumed

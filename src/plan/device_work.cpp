@@ -11,22 +11,111 @@ namespace {
 constexpr double kTileRows = 48;
 
 // Operations a second of matrix products with such weights.
-double product_rate(const ModelCosts& model, const DeviceRates& device) {
-  if (!device.is_cpu || model.quantised()) return device.matrix_ops;
+double product_rate(ElementType type, const DeviceRates& device) {
+  if (!device.is_cpu || traits_of(type).is_quantised) return device.matrix_ops;
   // Kernels multiply bfloat16 where the processor has it; float16 is widened to float32.
-  return model.bf16() && device.bf16_ops > 0 ? device.bf16_ops : device.scalar_ops;
+  return type == ElementType::kBF16 && device.bf16_ops > 0 ? device.bf16_ops : device.scalar_ops;
 }
 
-// Bytes of weights a second: what the device reaches alone, at most what others leave of its bus.
-double read_rate(const DeviceRates& device) {
-  const double alone = device.backend->memory_efficiency * device.bandwidth_bytes;
-  return device.shared_bytes > 0 ? std::min(alone, device.shared_bytes) : alone;
+// The type that stands for all weights of a model, where kernels are not told apart.
+ElementType main_type(const ModelCosts& model) {
+  if (model.quantised()) return ElementType::kQ8_0;
+  return model.bf16() ? ElementType::kBF16 : ElementType::kF16;
+}
+
+// Bytes a second that the device could read now.
+double bandwidth_of(const DeviceRates& device) {
+  return device.shared_bytes > 0 ? device.shared_bytes : device.bandwidth_bytes;
+}
+
+bool has_kernels(const DeviceRates& device) {
+  return device.is_cpu && !device.backend->kernels.empty();
+}
+
+// Seconds of products of `rows` rows with weights of these types.
+double kernel_seconds(const std::vector<TypeShare>& types, double bytes, double weights,
+                      double rows, const DeviceRates& device) {
+  if (bytes <= 0) return 0;
+  const bool together = device.shared_bytes > 0;
+  double seconds = 0;
+  for (const TypeShare& share : types) {
+    const KernelCosts& kernel = *find_kernel(device.backend->kernels, share.type);
+    const double read = (together ? kernel.shared_read : kernel.read) * bandwidth_of(device);
+    const double operations = 2 * weights * share.weights * arithmetic_rows(kernel, rows, together);
+    seconds += overlapped(kernel, bytes * share.bytes / read,
+                          operations / product_rate(share.type, device));
+  }
+  return seconds;
+}
+
+// Seconds of `tokens` tokens in the layers' products: dense ones, and those of the experts that
+// they touch, each with its part of the tokens.
+double layer_products_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+                        double tokens) {
+  const auto& types = model.layer_types();
+  double seconds = kernel_seconds(types, costs.bytes - costs.output_bytes,
+                                  costs.weights - costs.output_weights, tokens, device);
+  if (const double touched = model.experts_touched(tokens); touched > 0) {
+    seconds += kernel_seconds(types, costs.expert_bytes * touched, costs.expert_weights * touched,
+                              tokens * model.expert_share() / touched, device);
+  }
+  return seconds;
+}
+
+// Activations that pass through memory between the products of `tokens` tokens.
+double traffic_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+                 double tokens) {
+  const BackendProfile& backend = *device.backend;
+  const double floats = costs.layers * tokens *
+                        (model.hidden() * backend.activation_hidden +
+                         (model.width() + model.head_width()) * backend.activation_width);
+  return 4 * floats / device.bandwidth_bytes;
+}
+
+// Keys and values of `batch` sequences at `context`.
+double cache_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+               double context, double batch, bool windows) {
+  const BackendProfile& backend = *device.backend;
+  const double window = windows || model.has_linear_layers() ? model.window() : context;
+  const double bytes =
+      costs.kv_bytes_full * context + costs.kv_bytes_windowed * std::min(context, window);
+  const bool together = device.shared_bytes > 0 && backend.shared_kv_efficiency > 0;
+  const double efficiency = together ? backend.shared_kv_efficiency : backend.kv_efficiency;
+  return batch * bytes / (efficiency * bandwidth_of(device));
+}
+
+// Scores and weighted sums of a prompt's chunk of `tokens`, `context` tokens before it on average.
+double attention_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
+                   double tokens, double context, double product_ops) {
+  const BackendProfile& backend = *device.backend;
+  const double seen = std::max(1.0, context);
+  const double in_window = std::min(seen, std::max(1.0, model.window()));
+  const double windowed = costs.layers - costs.full_layers;
+  const double positions = costs.full_layers * seen + windowed * in_window;
+  const double pairs = tokens * positions;
+  const double rate = backend.attention_efficiency > 0
+                          ? backend.attention_efficiency * device.scalar_ops
+                          : product_ops / backend.attention_factor;
+  const double scores =
+      pairs * model.head_width() / 128 * backend.score_passes / device.bandwidth_bytes;
+  // A chunk looks at what came before it and at itself, of which half came before on average.
+  const double looked_at = positions + 0.5 * tokens * costs.layers;
+  const double packing =
+      looked_at * model.kv_width() * backend.attention_context_ops / device.scalar_ops;
+  return 4 * pairs * model.head_width() / rate + scores + packing;
 }
 
 }  // namespace
 
 double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
                      double context, double batch, bool windows) {
+  const double cache = cache_s(model, costs, device, context, batch, windows);
+  if (has_kernels(device)) {
+    return layer_products_s(model, costs, device, batch) +
+           kernel_seconds(model.output_types(), costs.output_bytes, costs.output_weights, batch,
+                          device) +
+           traffic_s(model, costs, device, batch - 1) + cache;
+  }
   const BackendProfile& backend = *device.backend;
   const double touched = model.experts_touched(batch);
   const double bytes = costs.bytes + costs.expert_bytes * touched;
@@ -35,51 +124,35 @@ double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const Dev
   const double unpack =
       weights * (model.quantised() ? backend.matvec_ops_quantised : backend.matvec_ops_half) /
       device.scalar_ops;
-  const double reading = bytes / read_rate(device) + unpack;
+  const double reading = bytes / (backend.memory_efficiency * bandwidth_of(device)) + unpack;
   const double further = 2 * used * (batch - 1);
-  const double window = windows || model.has_linear_layers() ? model.window() : context;
-  const double kv_bytes =
-      costs.kv_bytes_full * context + costs.kv_bytes_windowed * std::min(context, window);
-  const double kv_rate = read_rate(device) * backend.kv_efficiency / backend.memory_efficiency;
-  const double kv = batch * kv_bytes / kv_rate;
-  if (backend.batch_efficiency > 0) {
-    return reading + further / (backend.batch_efficiency * product_rate(model, device)) + kv;
-  }
-  return std::max(reading, further / (backend.matmul_efficiency * device.matrix_ops)) + kv;
+  return std::max(reading, further / (backend.matmul_efficiency * device.matrix_ops)) + cache;
 }
 
 double prefill_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
                       double tokens, double context) {
+  if (has_kernels(device)) {
+    return layer_products_s(model, costs, device, tokens) +
+           attention_s(model, costs, device, tokens, context, device.scalar_ops) +
+           traffic_s(model, costs, device, tokens);
+  }
   const BackendProfile& backend = *device.backend;
   const double touched = model.experts_touched(tokens);
-  const double dense = 2 * costs.weights * tokens;
+  const double dense = 2 * (costs.weights - costs.output_weights) * tokens;
   const double routed = 2 * costs.expert_weights * model.expert_share() * tokens;
   // An expert's product has tokens x k / E rows, which fill matrix tiles badly when they are few.
   const double rows = std::max(1.0, tokens * model.expert_share());
   const double operations = dense + routed * (1 + kTileRows / rows);
   const double factor = model.quantised() ? backend.quantised_factor : 1.0;
-  const double rate = backend.matmul_efficiency * product_rate(model, device);
+  const double rate = backend.matmul_efficiency * product_rate(main_type(model), device);
   const double products = operations / (rate * factor);
-  const double bytes = costs.bytes + costs.expert_bytes * touched;
-  const double reading = bytes / read_rate(device);
+  const double bytes = costs.bytes - costs.output_bytes + costs.expert_bytes * touched;
+  const double reading = bytes / (backend.memory_efficiency * bandwidth_of(device));
   const double power =
       device.energy_pj > 0 ? operations * device.energy_pj * 1e-12 / (device.power_w * factor) : 0;
-  const double seen = std::max(1.0, context);
-  const double windowed = costs.layers - costs.full_layers;
-  const double pairs = tokens * (costs.full_layers * seen +
-                                 windowed * std::min(seen, std::max(1.0, model.window())));
-  const double attention_rate = backend.attention_efficiency > 0
-                                    ? backend.attention_efficiency * device.scalar_ops
-                                    : rate / backend.attention_factor;
-  const double attention = 4 * pairs * model.head_width() / attention_rate;
-  const double heads = model.head_width() / 128;
-  const double scores = pairs * heads * backend.score_passes / device.bandwidth_bytes;
-  const double floats = costs.layers * tokens *
-                        (model.hidden() * backend.activation_hidden +
-                         (model.width() + model.head_width()) * backend.activation_width);
-  const double traffic = 4 * floats / device.bandwidth_bytes;
   const double both = device.is_cpu ? products + reading : std::max(products, reading);
-  return both + power + attention + scores + traffic;
+  return both + power + attention_s(model, costs, device, tokens, context, rate) +
+         traffic_s(model, costs, device, tokens);
 }
 
 double power_slowdown(const DeviceRates& device, const EngineProfile& engine, double duty) {

@@ -16,16 +16,19 @@ namespace tandem {
 //   + further sequences' products / matrix rate + keys and values / (efficiency x bandwidth).
 // The sum, not the maximum, of memory and operations: a matrix-vector kernel reaches the printed
 // bandwidth only where arithmetic is plentiful (fitted: docs/planning.md). The maximum is taken
-// between reading and matrix products, which overlap (Williams et al., "Roofline", CACM 2009); on a
-// processor that unpacks and multiplies with the same cores, they add up.
+// between reading and matrix products, which overlap (Williams et al., "Roofline", CACM 2009).
+// On a processor whose kernels were measured: for each type of weights reading and arithmetic as
+// they overlap (kernel_costs.h).
 double decode_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
                      double context, double batch, bool windows);
 
 // Seconds for one micro-batch of `tokens` prompt tokens over `costs`, `context` tokens before it on
 // average, by a device that holds `share` of it. All-reduces come on top.
-//   products: 2 x weights x tokens / (efficiency x rate), or reading the weights if that is longer
+//   products: 2 x weights x tokens / (efficiency x rate), or reading the weights if that is longer;
+//             of the layers alone, since only a prompt's last token passes the output matrix
 //   power:    operations x energy / watts: what the board's limit adds to them
 //   attention: 4 x tokens x context x head width a layer (2 products of 2 operations)
+//             + on a processor, what packing the keys and values that it looks at takes
 //   traffic:  activations that pass through memory between kernels
 double prefill_work_s(const ModelCosts& model, const RangeCosts& costs, const DeviceRates& device,
                       double tokens, double context);

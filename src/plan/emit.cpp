@@ -149,14 +149,21 @@ std::string tandem_command(const Plan& plan, const std::string& model) {
 
 }  // namespace
 
+Status check_program(std::string_view program) {
+  for (const char* known : {"llama-server", "llama.cpp", "vllm", "tandem"}) {
+    if (program == known) return {};
+  }
+  return invalid_argument("unknown program for --emit", "llama-server, vllm or tandem",
+                          std::string(program));
+}
+
 Result<std::string> emit_command(const Plan& plan, std::string_view program,
                                  const std::string& model) {
+  TANDEM_TRY_STATUS(check_program(program));
   if (plan.stages.empty()) return invalid_argument("a plan without stages");
   if (program == "llama-server" || program == "llama.cpp") return llama_server(plan, model);
   if (program == "vllm") return vllm(plan, model);
-  if (program == "tandem") return tandem_command(plan, model);
-  return invalid_argument("unknown program for --emit", "llama-server, vllm or tandem",
-                          std::string(program));
+  return tandem_command(plan, model);
 }
 
 }  // namespace tandem

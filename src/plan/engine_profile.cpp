@@ -53,11 +53,14 @@ Result<BackendProfile> read_backend(const Json& json, const std::string& where) 
   out.score_passes = number(reader, "score_passes");
   out.activation_hidden = number(reader, "activation_hidden");
   out.activation_width = number(reader, "activation_width");
-  out.batch_efficiency = optional_number(reader, "batch_efficiency").value_or(0);
+  out.shared_kv_efficiency = optional_number(reader, "shared_kv_efficiency").value_or(0);
   out.attention_efficiency = optional_number(reader, "attention_efficiency").value_or(0);
-  out.shared_efficiency = optional_number(reader, "shared_efficiency").value_or(0);
+  out.attention_context_ops = optional_number(reader, "attention_context_ops").value_or(0);
+  out.group_wait = optional_number(reader, "group_wait").value_or(0);
+  out.prefill_group_wait = optional_number(reader, "prefill_group_wait").value_or(0);
   out.is_measured = reader.get<bool>("is_measured").value_or(true);
   out.stage_hop_us = optional_number(reader, "stage_hop_us");
+  out.pipeline_overlap = optional_number(reader, "pipeline_overlap");
   out.all_reduce_us = optional_number(reader, "all_reduce_us");
   out.host_us = optional_number(reader, "host_us");
   out.typical_low = optional_number(reader, "typical_low");
@@ -66,7 +69,12 @@ Result<BackendProfile> read_backend(const Json& json, const std::string& where) 
   if (!(out.kv_efficiency > 0)) reader.fail("kv_efficiency", "above 0");
   if (!(out.matmul_efficiency > 0)) reader.fail("matmul_efficiency", "above 0");
   if (!(out.quantised_factor > 0)) reader.fail("quantised_factor", "above 0");
+  const Json* kernels = reader.array("kernels");
   TANDEM_TRY_STATUS(reader.status());
+  for (std::size_t i = 0; kernels != nullptr && i < kernels->size(); ++i) {
+    TANDEM_TRY(KernelCosts kernel, kernel_costs_from_json((*kernels)[i], where + ".kernels"));
+    out.kernels.push_back(std::move(kernel));
+  }
   return out;
 }
 
@@ -125,18 +133,22 @@ Json backend_json(const BackendProfile& backend) {
                {"score_passes", backend.score_passes},
                {"activation_hidden", backend.activation_hidden},
                {"activation_width", backend.activation_width},
-               {"batch_efficiency", backend.batch_efficiency},
+               {"shared_kv_efficiency", backend.shared_kv_efficiency},
                {"attention_efficiency", backend.attention_efficiency},
-               {"shared_efficiency", backend.shared_efficiency},
+               {"attention_context_ops", backend.attention_context_ops},
+               {"group_wait", backend.group_wait},
+               {"prefill_group_wait", backend.prefill_group_wait},
                {"is_measured", backend.is_measured}};
   const auto add = [&json](const char* name, const std::optional<double>& value) {
     if (value) json[name] = *value;
   };
   add("stage_hop_us", backend.stage_hop_us);
+  add("pipeline_overlap", backend.pipeline_overlap);
   add("all_reduce_us", backend.all_reduce_us);
   add("host_us", backend.host_us);
   add("typical_low", backend.typical_low);
   add("typical_high", backend.typical_high);
+  for (const KernelCosts& kernel : backend.kernels) json["kernels"].push_back(to_json(kernel));
   return json;
 }
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "base/result.h"
+#include "plan/kernel_costs.h"
 
 namespace tandem {
 
@@ -27,13 +28,20 @@ struct BackendProfile {
   double score_passes = 0;  // bytes moved for each attention score
   double activation_hidden = 0;
   double activation_width = 0;
-  // Of processors (0: none of these; what `bench --calibrate` measures of them).
-  double batch_efficiency = 0;      // of products, for each further sequence of a decode step
-  double attention_efficiency = 0;  // of the single-precision rate, in place of attention_factor
-  double shared_efficiency = 0;     // of what all devices of a memory bus read together
-  bool is_measured = true;          // false: constants that nobody has yet held against a run
+  // Of processors (`bench --calibrate` measures them). With kernels, memory_efficiency,
+  // matmul_efficiency and quantised_factor say nothing: each type of weights has its own.
+  std::vector<KernelCosts> kernels;
+  double shared_kv_efficiency = 0;   // kv_efficiency while all devices read; 0: the same
+  double attention_efficiency = 0;   // of the single-precision rate, in place of attention_factor
+  double attention_context_ops = 0;  // for each key's and value's element that a chunk looks at
+  // Of the work between two reductions, what ranks wait for one another though equally loaded: in
+  // decode steps and in prompts.
+  double group_wait = 0;
+  double prefill_group_wait = 0;
+  bool is_measured = true;  // false: constants that nobody has yet held against a run
   // Where this kind of device differs from the engine's own figure.
   std::optional<double> stage_hop_us;
+  std::optional<double> pipeline_overlap;
   std::optional<double> all_reduce_us;
   std::optional<double> host_us;
   std::optional<double> typical_low;

@@ -73,7 +73,11 @@ const LinkSpec& pcie_link(int generation, int width) {
 Wire wire_between(const Machine& machine, const MachineDevice& a, const MachineDevice& b) {
   if (a.kind == MachineDeviceKind::kCpu && b.kind == MachineDeviceKind::kCpu) {
     const LinkSpec& spec = spec_named("shared-memory");
-    return {spec.bandwidth_gbps, spec.latency_us, true, false};
+    const Link* link = machine.find_link(a.id, b.id);
+    return {
+        link == nullptr ? spec.bandwidth_gbps : link->bandwidth_gbps.value_or(spec.bandwidth_gbps),
+        link == nullptr ? spec.latency_us : link->latency_us.value_or(spec.latency_us), true,
+        false};
   }
   const auto slot = [](const MachineDevice& device) -> const LinkSpec& {
     return pcie_link(device.pcie.max_generation.value_or(device.pcie.generation.value_or(4)),

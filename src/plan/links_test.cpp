@@ -59,5 +59,23 @@ TEST(Links, UnknownNamesListTheKnown) {
   EXPECT_NE(unknown.error().to_string().find("nvlink3"), std::string::npos);
 }
 
+// What was measured between two processors of one memory counts, not what is typical.
+TEST(Links, OfProcessorsAreAsMeasured) {
+  Machine machine;
+  for (const char* id : {"cpu:0", "cpu:1"}) {
+    machine.devices.emplace_back();
+    machine.devices.back().id = id;
+  }
+  const auto wire = [&] { return wire_between(machine, machine.devices[0], machine.devices[1]); };
+  const double typical = (*find_link_spec("shared-memory"))->bandwidth_gbps;
+  EXPECT_DOUBLE_EQ(wire().bandwidth_gbps, typical);
+  machine.links.push_back({"cpu:0", "cpu:1", LinkKind::kSharedMemory, 7.5, {}, true});
+  EXPECT_DOUBLE_EQ(wire().bandwidth_gbps, 7.5);
+  EXPECT_DOUBLE_EQ(wire().latency_us, (*find_link_spec("shared-memory"))->latency_us);
+  machine.links.back().latency_us = 1.5;
+  EXPECT_DOUBLE_EQ(wire().latency_us, 1.5);
+  EXPECT_TRUE(wire().peer);
+}
+
 }  // namespace
 }  // namespace tandem

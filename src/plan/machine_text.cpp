@@ -171,7 +171,7 @@ Result<Machine> machine_from_text(const WrittenMachine& written) {
   if (written.with_host) {
     MachineDevice host;
     host.id = "cpu";
-    host.name = "host (assumed: 8 cores, 64 GiB, 60 GB/s)";
+    host.name = "host, assumed: 8 cores, 64 GiB, 60 GB/s";
     host.memory_bytes = kAssumedHostMemory;
     host.bandwidth_gbps = kAssumedHostBandwidth;
     for (int i = 0; i < kAssumedHostCores; ++i) host.cores.push_back(i);

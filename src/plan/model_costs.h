@@ -12,12 +12,21 @@ struct RangeCosts {
   double bytes = 0;            // read for every token: attention, dense feed-forward, router
   double weights = 0;          // their number
   double attention_bytes = 0;  // of `bytes`
+  double output_bytes = 0;     // of `bytes`: the output matrix and norm
+  double output_weights = 0;   // of `weights`
   double expert_bytes = 0;     // of all experts
   double expert_weights = 0;
   double kv_bytes_full = 0;      // per position, of layers that see everything
   double kv_bytes_windowed = 0;  // per position, of layers with a window
   double full_layers = 0;        // that see everything
   double layers = 0;
+};
+
+// How much of some weights is of one type.
+struct TypeShare {
+  ElementType type = ElementType::kF32;
+  double bytes = 0;    // of all, 0 to 1
+  double weights = 0;  // of their number
 };
 
 // A model's costs layer by layer, summed from the left, so that any range is read in O(1).
@@ -46,6 +55,11 @@ class ModelCosts {
   bool bf16() const { return bf16_; }  // most weights are bfloat16
   bool has_experts() const { return expert_share_ > 0; }
   double output_bytes() const { return output_.bytes; }
+  // The types of the layers' weights, and of the output matrix.
+  const std::vector<TypeShare>& layer_types() const { return layer_types_; }
+  const std::vector<TypeShare>& output_types() const { return output_types_; }
+  // Keys' and values' elements of a position in one layer.
+  double kv_width() const { return kv_width_; }
   // What divisions round to: numbers of query heads, vocabulary rows and experts, the
   // feed-forward's width (of one expert where there are experts) and the blocks that it is cut at.
   std::int64_t num_q_heads() const { return num_q_heads_; }
@@ -60,6 +74,9 @@ class ModelCosts {
  private:
   std::vector<RangeCosts> prefix_;  // [num_layers + 1]
   RangeCosts output_;
+  std::vector<TypeShare> layer_types_;
+  std::vector<TypeShare> output_types_;
+  double kv_width_ = 0;
   std::int32_t num_layers_ = 0;
   double hidden_ = 0;
   double width_ = 0;

@@ -15,8 +15,9 @@ namespace {
 constexpr double kBarWidth = 640;
 constexpr double kOverflowWidth = 60;  // of the mark behind a bar whose content does not fit
 
-constexpr const char* kStyle = R"(<style>
-:root{color-scheme:light dark;--bg:#fff;--ink:#1d2330;--soft:#5b6475;--rule:#dfe3ea;--track:#e9ecf1;
+// Colours by role: --s0 to --s2 for parts of a whole or kinds of plans, --l0 on for causes of loss.
+constexpr const char* kStyle =
+    R"(:root{color-scheme:light dark;--bg:#fff;--ink:#1d2330;--soft:#5b6475;--rule:#dfe3ea;--track:#e9ecf1;
 --s0:#2f6fb5;--s1:#c0641c;--s2:#2a7f62;--bad:#c2313f;--mute:#9aa3b2;
 --l0:#d1495b;--l1:#e07a5f;--l2:#edae49;--l3:#7b4fb0;--l4:#a83279;--l5:#4d7ea8;--l6:#8d96a8}
 @media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e9ef;--soft:#9aa3b2;--rule:#2c323c;
@@ -43,7 +44,7 @@ svg text.soft{fill:var(--soft);font-size:12px}.mid{text-anchor:middle}.end{text-
 --s1:#c0641c;--s2:#2a7f62}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 body{font-size:10px;max-width:none;margin:0;padding:0}.wide{overflow:visible}
 th,td{padding:.2rem .35rem}svg,tr{break-inside:avoid}h2,h3{break-after:avoid}}
-</style>)";
+)";
 
 struct Segment {
   double width = 0;  // of the whole bar
@@ -221,10 +222,10 @@ std::string html_escaped(const std::string& text) {
   return out;
 }
 
-std::string page_head(const std::string& title) {
+std::string page_head(const std::string& title, const std::string& style) {
   return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
          "content=\"width=device-width, initial-scale=1\"><title>" +
-         html_escaped(title) + "</title>" + kStyle + "</head><body>\n";
+         html_escaped(title) + "</title><style>\n" + kStyle + style + "</style></head><body>\n";
 }
 
 std::string page_end() {
@@ -235,8 +236,7 @@ std::string memory_bars(const Plan& plan, const std::map<std::string, std::strin
   std::string out;
   for (const StagePlan& stage : plan.stages) {
     for (const RankPlan& rank : stage.ranks) {
-      const auto name = names.find(rank.device);
-      out += rank_bar(rank, stage, name == names.end() ? "" : name->second);
+      out += rank_bar(rank, stage, name_of_device(names, rank.device));
     }
   }
   return out + "<p>" + key("s0", "weights") + key("s1", "keys and values") +

@@ -8,13 +8,14 @@
 
 namespace tandem {
 
-// Pieces of the pages that `plan` and `compare` write: no script, no outside parts, for screens
-// light and dark and for paper. Text from outside is escaped here.
+// Pieces of the pages that `plan`, `compare` and `bench` write: no script, no outside parts, for
+// screens light and dark and for paper. Text from outside is escaped here.
 
 std::string html_escaped(const std::string& text);
 
-// From the doctype to the opened body.
-std::string page_head(const std::string& title);
+// From the doctype to the opened body, with the style that all pages share. `style`: rules (CSS)
+// that one page has besides; "" for none.
+std::string page_head(const std::string& title, const std::string& style = "");
 std::string page_end();
 
 // A bar for each device: weights, cache and compute buffers of what it may hold; what does not fit

@@ -62,7 +62,9 @@ std::string plan_report_html(const PlanReport& report) {
       report.workload.prompt_tokens, report.workload.generated_tokens, report.workload.concurrency);
   if (report.plans.empty()) return out + "<p>No plan.</p>" + page_end();
   const Plan& best = report.plans.front();
-  out += fmt::format("<h2>{}: {}</h2>", best.fits ? "Recommended" : "Nothing fits; the nearest",
+  out += fmt::format("<h2>{}: {}</h2>",
+                     best.fits ? "Recommended for " + html_escaped(report.objective)
+                               : std::string("Nothing fits; the nearest"),
                      html_escaped(best.name));
   if (best.fits && best.predicted) {
     out += fmt::format(

@@ -24,19 +24,14 @@ std::string range_text(const Prediction& predicted) {
                      predicted.high);
 }
 
-std::string name_of(const PlanReport& report, const RankPlan& rank) {
-  const auto found = report.device_names.find(rank.device);
-  return found == report.device_names.end() ? "" : found->second;
+// "RTX 3090: " where the device has a name.
+std::string named(const std::map<std::string, std::string>& names, const std::string& device) {
+  const std::string name = name_of_device(names, device);
+  return name.empty() ? "" : name + ": ";
 }
 
 std::string devices_text(const PlanReport& report) {
   const Plan& plan = report.plans.front();
-  std::size_t width = 0;  // of the widest name
-  for (const StagePlan& stage : plan.stages) {
-    for (const RankPlan& rank : stage.ranks) {
-      width = std::max(width, name_of(report, rank).size());
-    }
-  }
   std::string out;
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const StagePlan& stage = plan.stages[i];
@@ -46,25 +41,27 @@ std::string devices_text(const PlanReport& report) {
       const double used = rank.capacity_bytes > 0 ? static_cast<double>(rank.total_bytes()) /
                                                         static_cast<double>(rank.capacity_bytes)
                                                   : 0;
-      out += fmt::format(
-          "    {:<8} {:<{}} {:>5.1f} %  [{}] {} of {} (weights {}, cache {}, compute {})\n",
-          rank.device, name_of(report, rank), width, 100 * rank.share, bar(used),
-          format_bytes(rank.total_bytes()),
-          rank.capacity_bytes > 0 ? format_bytes(rank.capacity_bytes) : "unknown",
-          format_bytes(rank.weights_bytes), format_bytes(rank.kv_bytes),
-          format_bytes(rank.compute_bytes));
+      out += fmt::format("    {:<8} {:>5.1f} %  [{}] {} of {}\n", rank.device, 100 * rank.share,
+                         bar(used), format_bytes(rank.total_bytes()),
+                         rank.capacity_bytes > 0 ? format_bytes(rank.capacity_bytes) : "unknown");
+      out += fmt::format("      {}weights {}, cache {}, compute {}\n",
+                         named(report.device_names, rank.device), format_bytes(rank.weights_bytes),
+                         format_bytes(rank.kv_bytes), format_bytes(rank.compute_bytes));
     }
   }
   return out;
 }
 
 std::string table_of(const std::vector<Plan>& plans) {
-  std::string out = fmt::format("{:<38} {:>4} {:>9} {:>20} {:>8} {:>10} {:>7}\n", "plan", "fits",
-                                "prefill", "decode tokens/s", "speed-up", "efficiency", "watts");
+  std::size_t width = std::string_view("plan").size();
+  for (const Plan& plan : plans) width = std::max(width, plan.name.size());
+  std::string out =
+      fmt::format("{:<{}} {:>4} {:>7} {:>19} {:>8} {:>6} {:>5}\n", "plan", width, "fits", "prefill",
+                  "decode tokens/s", "speed-up", "effic.", "watts");
   for (const Plan& plan : plans) {
     if (!plan.predicted || !plan.scaling) continue;
-    out += fmt::format("{:<38} {:>4} {:>9.0f} {:>20} {:>8.2f} {:>8.0f} % {:>7.0f}\n", plan.name,
-                       plan.fits ? "yes" : "no", plan.predicted->prefill_tokens_per_s,
+    out += fmt::format("{:<{}} {:>4} {:>7.0f} {:>19} {:>7.2f}x {:>4.0f} % {:>5.0f}\n", plan.name,
+                       width, plan.fits ? "yes" : "no", plan.predicted->prefill_tokens_per_s,
                        range_text(*plan.predicted), plan.scaling->predicted_speedup,
                        100 * plan.scaling->efficiency, plan.power_w.value_or(0));
   }
@@ -131,6 +128,12 @@ std::map<std::string, std::string> device_names(const Machine& machine) {
   return names;
 }
 
+std::string name_of_device(const std::map<std::string, std::string>& names,
+                           const std::string& device) {
+  const auto found = names.find(device);
+  return found == names.end() ? "" : found->second;
+}
+
 std::string plan_report_text(const PlanReport& report) {
   std::string out =
       fmt::format("{} on {}, engine {}\n", report.model, report.machine, report.engine);
@@ -140,7 +143,7 @@ std::string plan_report_text(const PlanReport& report) {
   if (report.plans.empty()) return out + "no plan\n";
   const Plan& best = report.plans.front();
   if (best.fits) {
-    out += fmt::format("recommended: {}\n", best.name);
+    out += fmt::format("recommended for {}: {}\n", report.objective, best.name);
   } else {
     out += fmt::format("nothing fits; the nearest: {}\n  {}\n", best.name, best.why_not);
     for (const std::string& way : report.would_fit) out += "  would fit: " + way + "\n";

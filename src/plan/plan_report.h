@@ -16,6 +16,7 @@ struct PlanReport {
   std::string machine;  // "2x RTX 3090"
   std::string engine;
   Workload workload;
+  std::string objective = "latency";                // what plans are ordered by
   std::map<std::string, std::string> device_names;  // "RTX 3090" by "cuda:0", where known
   std::vector<Plan> plans;                          // the first is recommended where it fits
   std::vector<Advice> help;
@@ -45,5 +46,8 @@ std::string describe_machine(const Machine& machine);
 
 // {"cuda:0", "RTX 3090"}, ...: of the devices that have a name.
 std::map<std::string, std::string> device_names(const Machine& machine);
+// One of them; "" for a device without a name.
+std::string name_of_device(const std::map<std::string, std::string>& names,
+                           const std::string& device);
 
 }  // namespace tandem

@@ -34,6 +34,14 @@ bool better(const Candidate& a, const Candidate& b) {
   return a.order < b.order;
 }
 
+// The value but for its last digits: what sums in another order differ by is no reason to prefer.
+double ten_digits(double value) {
+  constexpr int kBits = 33;
+  int exponent = 0;
+  const double mantissa = std::frexp(value, &exponent);
+  return std::ldexp(std::round(std::ldexp(mantissa, kBits)), exponent - kBits);
+}
+
 SplitMode mode_of(const Sketch& sketch) {
   const bool grouped = std::any_of(sketch.begin(), sketch.end(), [](const StageSketch& stage) {
     return stage.devices.size() > 1;
@@ -110,7 +118,9 @@ class Search {
   }
 
  private:
-  double value_of(const Sketch& sketch) const {
+  double value_of(const Sketch& sketch) const { return ten_digits(objective_of(sketch)); }
+
+  double objective_of(const Sketch& sketch) const {
     const TimeEstimate estimate = estimate_time(costs_, sketch, bench_, request_.workload);
     const double generated = static_cast<double>(request_.workload.generated_tokens);
     const double sequences = request_.workload.concurrency;

@@ -105,21 +105,18 @@ class Estimator {
     return model_.range_with(stage.first_layer, stage.num_layers, output);
   }
 
-  // The device while all of `active` work: processors on one memory bus read it by turns, each in
-  // proportion to what it reads alone.
+  // The device while all of `active` work: processors read one memory by turns, each in proportion
+  // to what it reads alone. One whose cores fill the memory's bus stands for several, too.
   DeviceRates while_active(std::size_t index, const std::vector<std::size_t>& active) const {
     DeviceRates device = bench_.devices[index];
-    if (!device.is_cpu || bench_.host_bandwidth_bytes <= 0) return device;
+    const double host = bench_.host_bandwidth_bytes;
+    if (!device.is_cpu || host <= 0) return device;
     double together = 0;
     for (const std::size_t other : active) {
       if (bench_.devices[other].is_cpu) together += bench_.devices[other].bandwidth_bytes;
     }
-    if (together <= bench_.host_bandwidth_bytes) return device;
-    const BackendProfile& backend = *device.backend;
-    const double efficiency =
-        backend.shared_efficiency > 0 ? backend.shared_efficiency : backend.memory_efficiency;
-    device.shared_bytes =
-        efficiency * bench_.host_bandwidth_bytes * device.bandwidth_bytes / together;
+    const bool alone = together <= device.bandwidth_bytes && together < host;
+    if (!alone) device.shared_bytes = device.bandwidth_bytes * std::min(1.0, host / together);
     return device;
   }
 
@@ -164,7 +161,8 @@ class Estimator {
                                           static_cast<int>(stage.devices.size()),
                                           batch * model_.hidden() * engine_.activation_bytes);
       // Two a layer: after attention and after the feed-forward (Shoeybi et al., "Megatron-LM").
-      step.reduce_latency = 2 * costs.layers * (reduce.latency_s + all_reduce_us() * 1e-6);
+      step.reduce_latency = 2 * costs.layers * (reduce.latency_s + all_reduce_us() * 1e-6) +
+                            leading_.group_wait * slowest;
       step.reduce_bandwidth = 2 * costs.layers * reduce.bandwidth_s;
     }
     return step;
@@ -192,10 +190,14 @@ class Estimator {
       sum.reduce_bandwidth += step.reduce_bandwidth;
       slowest = std::max(slowest, step.total());
     }
+    const double state_bytes = batch * model_.hidden() * engine_.activation_bytes;
     double hops = 0;
     for (std::size_t i = 1; i < sketch_.size(); ++i) {
-      hops += hop_s(bench_, sketch_[i - 1], sketch_[i],
-                    batch * model_.hidden() * engine_.activation_bytes);
+      hops += hop_s(bench_, sketch_[i - 1], sketch_[i], state_bytes);
+    }
+    if (num_outputs() > 1) {
+      hops += hop_s(bench_, sketch_.back(), sketch_.front(), state_bytes);
+      sum.ideal = std::max(0.0, sum.ideal - saved_by_shared_output(batch));
     }
     const double host = host_s();
     const double pass = sum.total() + hops + host;
@@ -265,7 +267,9 @@ class Estimator {
     const double context = static_cast<double>(workload_.depth_tokens) + prompt / 2;
     double pass = 0;
     double slowest = 0;
+    double output = 0;
     for (std::size_t i = 0; i < sketch_.size(); ++i) {
+      output = std::max(output, output_s(sketch_[i], 1, all_));  // of the last token alone
       double turn = prefill_turn(sketch_[i], tokens, context);
       slowest = std::max(slowest, turn);
       if (i > 0) {
@@ -277,8 +281,43 @@ class Estimator {
     const double full = prompt / tokens;  // the last micro-batch may be short
     const double serial = full * pass;
     const double piped = pass + (full - 1) * slowest;
-    const double overlap = sketch_.size() > 1 && batches > 1 ? engine_.pipeline_overlap : 0.0;
-    return serial * (1 - overlap) + piped * overlap;
+    const double reached = leading_.pipeline_overlap.value_or(engine_.pipeline_overlap);
+    const double overlap = sketch_.size() > 1 && batches > 1 ? reached : 0.0;
+    return serial * (1 - overlap) + piped * overlap + output;
+  }
+
+  // Seconds of the stage's part of the output matrix for `batch` tokens, while all of `active`
+  // work.
+  double output_s(const StageSketch& stage, double batch,
+                  const std::vector<std::size_t>& active) const {
+    const double share = costs_of(stage).output_bytes / std::max(1.0, model_.output_bytes());
+    const RangeCosts costs = model_.range_with(0, 0, share);
+    double slowest = 0;
+    for (std::size_t i = 0; i < stage.devices.size(); ++i) {
+      const DeviceRates device = while_active(stage.devices[i], active);
+      slowest = std::max(slowest, stage.shares[i] * decode_work_s(model_, costs, device, 0, batch,
+                                                                  engine_.kv_window));
+    }
+    return slowest;
+  }
+
+  // Stages that hold a part of the output matrix.
+  std::int64_t num_outputs() const {
+    return std::count_if(sketch_.begin(), sketch_.end(), [&](const StageSketch& stage) {
+      return costs_of(stage).output_bytes > 0;
+    });
+  }
+
+  // Where every stage holds a part of the output matrix, the parts of one token are computed at the
+  // same time, not by turns as its layers are.
+  double saved_by_shared_output(double batch) const {
+    double by_turns = 0;
+    double together = 0;
+    for (const StageSketch& stage : sketch_) {
+      by_turns += output_s(stage, batch, workload_.concurrency > 1 ? all_ : stage.devices);
+      together = std::max(together, output_s(stage, batch, all_));
+    }
+    return std::max(0.0, by_turns - together);
   }
 
   double prefill_turn(const StageSketch& stage, double tokens, double context) const {
@@ -298,11 +337,12 @@ class Estimator {
     double reduce = 0;
     if (stage.devices.size() > 1) {
       reduce = 2 * costs.layers *
-               (all_reduce_time(reduction_wire(bench_, stage.devices),
-                                static_cast<int>(stage.devices.size()),
-                                tokens * model_.hidden() * engine_.activation_bytes)
-                    .total_s() +
-                all_reduce_us() * 1e-6);
+                   (all_reduce_time(reduction_wire(bench_, stage.devices),
+                                    static_cast<int>(stage.devices.size()),
+                                    tokens * model_.hidden() * engine_.activation_bytes)
+                        .total_s() +
+                    all_reduce_us() * 1e-6) +
+               leading_.prefill_group_wait * slowest;
     }
     return slowest + launch + reduce;
   }

@@ -10,6 +10,7 @@ using Json = nlohmann::json;
 Json rates_json(const DeviceSetCeilings& set) {
   const CpuCeilings& rates = set.rates;
   return {{"read_gbps", rates.read_gbps},
+          {"typical_read_gbps", set.typical_read_gbps},
           {"read_pattern", rates.read_pattern},
           {"int8_gops", rates.int8_gops},
           {"bf16_gflops", rates.bf16_gflops > 0 ? Json(rates.bf16_gflops) : Json()},

@@ -9,43 +9,23 @@
 namespace tandem {
 namespace {
 
-// Colours by role: --c0 to --c3 for setups, --l0 to --l10 for LossCause, in its order.
-constexpr const char* kHead = R"(<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>tandem bench</title><style>
-:root{color-scheme:light dark;--bg:#fff;--ink:#1d2330;--soft:#5b6475;--rule:#dfe3ea;--grid:#e9ecf1;
---card:#f6f7f9;--c0:#2a7f62;--c1:#2f6fb5;--c2:#c0641c;--c3:#7b4fb0;
---l0:#d1495b;--l1:#e07a5f;--l2:#edae49;--l3:#8d96a8;--l4:#7b4fb0;--l5:#a83279;--l6:#4d7ea8;
---l7:#66a182;--l8:#9a8c72;--l9:#5f5b6b;--l10:#c2a83e}
-@media (prefers-color-scheme:dark){:root{--bg:#14171c;--ink:#e6e9ef;--soft:#9aa3b2;--rule:#2c323c;
---grid:#262b34;--card:#1b1f26;--c0:#4db392;--c1:#5b9be0;--c2:#e08a45;--c3:#a67fd8}}
-body{font:15px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--ink);max-width:68rem;
-margin:2rem auto;padding:0 1.2rem}
-h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}
-.soft{color:var(--soft)}.wide{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
-th{font-weight:600;color:var(--soft);font-size:.85em}
-th:first-child,td:first-child,td.why,th.why{text-align:left}td.why{white-space:normal}
+// What this page has beside the common style: figures side by side, lines and roofs. Colours by
+// role: --c0 to --c3 for setups, --l0 to --l10 for LossCause, in its order.
+constexpr const char* kStyle = R"(
+:root{--card:#f6f7f9;--c0:var(--s2);--c1:var(--s0);--c2:var(--s1);--c3:#7b4fb0;
+--l3:#8d96a8;--l4:#7b4fb0;--l5:#a83279;--l6:#4d7ea8;--l7:#66a182;--l8:#9a8c72;--l9:#5f5b6b;--l10:#c2a83e}
+@media (prefers-color-scheme:dark){:root{--card:#1b1f26;--c3:#a67fd8}}
+body{max-width:68rem}table{width:100%}th,td{white-space:nowrap}td.why{white-space:normal}
 .plots{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;background:var(--card);
 border:1px solid var(--rule);border-radius:8px;padding:.7rem;max-width:100%}
-figcaption{font-size:.85em;color:var(--soft);margin-bottom:.3rem}svg{max-width:100%;height:auto}
-svg text{fill:var(--ink);font:12px system-ui,sans-serif}.tick{fill:var(--soft)}
-.mid{text-anchor:middle}.end{text-anchor:end}.grid{stroke:var(--grid)}
+figcaption{font-size:.85em;color:var(--soft);margin-bottom:.3rem}
+svg text{font-size:12px}.tick{fill:var(--soft)}.grid{stroke:var(--track)}
 .ideal{stroke:var(--soft);stroke-dasharray:5 4}.line{stroke-width:2.2}
 .roof{stroke:var(--ink);stroke-width:2}.roof1{stroke:var(--soft);stroke-width:1.5;stroke-dasharray:4 3}
 line.c1{stroke:var(--c1)}line.c2{stroke:var(--c2)}line.c3{stroke:var(--c3)}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}
-svg text.inbar{fill:#fff;font-weight:600}.key{display:inline-flex;align-items:center;gap:.35rem;
-margin-right:1rem;font-size:.85em}.key i{width:.8rem;height:.8rem;border-radius:2px}
-@page{margin:14mm}
-@media print{:root{--bg:#fff;--ink:#000;--soft:#444;--rule:#bbb;--grid:#ddd;--card:#fff;
---c0:#2a7f62;--c1:#2f6fb5;--c2:#c0641c;--c3:#7b4fb0}
-*{-webkit-print-color-adjust:exact;print-color-adjust:exact}
-body{font-size:10px;max-width:none;margin:0;padding:0}.wide{overflow:visible}
-th,td{padding:.2rem .35rem}th{white-space:normal}
-figure,tr{break-inside:avoid}h2{margin-top:1.2rem;break-after:avoid}}
+svg text.inbar{fill:#fff;font-weight:600}.key i{width:.8rem;height:.8rem;border-radius:2px}
+@media print{:root{--card:#fff;--c3:#7b4fb0}th{white-space:normal}figure{break-inside:avoid}}
 )";
 
 std::string style_of_losses() {
@@ -141,7 +121,7 @@ std::string section(const std::string& title, const std::vector<const BenchRow*>
 }  // namespace
 
 std::string bench_page(const BenchReport& report) {
-  std::string out = std::string(kHead) + style_of_losses() + "</style></head><body>";
+  std::string out = page_head("tandem bench", kStyle + style_of_losses());
   out += fmt::format(
       "<h1>{} {}</h1><p class=\"soft\">{}. Tokens a second; medians of interleaved "
       "repetitions, warm-up left out.</p>",
@@ -174,7 +154,7 @@ std::string bench_page(const BenchReport& report) {
   for (const std::string& note : report.notes) {
     out += "<p class=\"soft\">" + html_escaped(note) + "</p>";
   }
-  return out + "</body></html>\n";
+  return out + page_end();
 }
 
 }  // namespace tandem

@@ -8,6 +8,7 @@
 
 #include "app/bench/ceiling_survey.h"
 #include "machine/machine.h"
+#include "plan/engine_profile.h"
 #include "plan/plan.h"
 #include "runtime/scaling_losses.h"
 
@@ -49,7 +50,8 @@ struct BenchReport {
   std::int32_t gen_tokens = 0;
   std::vector<MachineDevice> devices;
   CeilingSurvey ceilings;
-  std::vector<BenchRow> rows;  // per concurrency; one device first
+  std::vector<BenchRow> rows;               // per concurrency; one device first
+  std::optional<EngineProfile> calibrated;  // constants that were measured on the way
   std::vector<std::string> notes;
 };
 

@@ -8,7 +8,9 @@
 #include <memory>
 
 #include "app/bench/bench_setups.h"
+#include "app/bench/calibration.h"
 #include "app/bench/foreign_load.h"
+#include "app/bench/memory_watch.h"
 #include "app/bench/prediction.h"
 #include "app/bench/roofline.h"
 #include "app/bench/step_driver.h"
@@ -76,29 +78,38 @@ class BenchSession {
   Result<BenchReport> run() {
     TANDEM_TRY_STATUS(prepare());
     TANDEM_TRY(report_.ceilings, survey());
+    if (options_.calibrate) {
+      TANDEM_TRY(report_.calibrated, calibrate());
+    }
     TANDEM_TRY_STATUS(measure());
     // Again, for ceilings that a disturbance lowered.
     TANDEM_TRY(const CeilingSurvey again, survey());
     report_.ceilings.merge(again);
     note_disturbed_ceilings();
+    watch_->report(report_.ceilings);
     TANDEM_TRY_STATUS(make_rows());
+    TANDEM_TRY_STATUS(predict_rows());
     return std::move(report_);
   }
 
  private:
   Status prepare();
-  Result<CeilingSurvey> survey() const;
   void note_disturbed_ceilings();
+  SurveyRequest survey_request() const;
+  Result<CeilingSurvey> survey() const { return survey_ceilings(survey_request()); }
+  Result<EngineProfile> calibrate() const;
   Status measure();
   Status start(Setup& setup) const;
   Status repeat(Setup& setup, bool is_warm_up) const;
   Status make_rows();
+  Status predict_rows();
   Result<BenchPhase> phase_of(const Setup& setup, std::size_t index) const;
   double shared_ceiling_ratio(const std::vector<std::string>& ids, bool reads) const;
 
   BenchOptions options_;
   OpenedModel model_;
   std::vector<Setup> setups_;
+  std::optional<MemoryWatch> watch_;
   BenchReport report_;
 };
 
@@ -140,14 +151,28 @@ Status BenchSession::prepare() {
   return {};
 }
 
-Result<CeilingSurvey> BenchSession::survey() const {
+SurveyRequest BenchSession::survey_request() const {
   SurveyRequest request;
   request.devices = report_.devices;
   for (const Setup& setup : setups_) request.sets.push_back(device_ids_of(setup.plan));
+  if (options_.calibrate) {
+    request.sets.emplace_back();
+    for (const MachineDevice& device : report_.devices) request.sets.back().push_back(device.id);
+  }
   request.instruction_set = options_.model.instruction_set;
   request.hidden_size = model_.spec.hidden_size;
   request.options.seconds_each = options_.ceiling_seconds;
-  return survey_ceilings(request);
+  return request;
+}
+
+Result<EngineProfile> BenchSession::calibrate() const {
+  KernelSurveyRequest request;
+  request.devices = report_.devices;
+  request.instruction_set = options_.model.instruction_set;
+  request.ceilings = &report_.ceilings;
+  request.types = options_.calibrate_types;
+  request.seconds_each = std::min(request.seconds_each, options_.ceiling_seconds);
+  return calibrated_engine(request);
 }
 
 void BenchSession::note_disturbed_ceilings() {
@@ -194,6 +219,7 @@ Status BenchSession::repeat(Setup& setup, bool is_warm_up) const {
 }
 
 Status BenchSession::measure() {
+  TANDEM_TRY(watch_, MemoryWatch::open(survey_request()));
   std::int64_t bytes = 0;
   for (const Setup& setup : setups_) {
     for (const StagePlan& stage : setup.plan.stages) {
@@ -207,6 +233,7 @@ Status BenchSession::measure() {
     for (Setup& setup : setups_) {
       TANDEM_TRY_STATUS(start(setup));
       for (int i = 0; i <= options_.num_repetitions; ++i) {
+        watch_->look();
         TANDEM_TRY_STATUS(repeat(setup, i == 0));
       }
       setup.driver.reset();
@@ -216,7 +243,10 @@ Status BenchSession::measure() {
   }
   for (Setup& setup : setups_) TANDEM_TRY_STATUS(start(setup));
   for (int i = 0; i <= options_.num_repetitions; ++i) {
-    for (Setup& setup : setups_) TANDEM_TRY_STATUS(repeat(setup, i == 0));
+    for (Setup& setup : setups_) {
+      watch_->look();
+      TANDEM_TRY_STATUS(repeat(setup, i == 0));
+    }
     spdlog::debug("bench: repetition {} of {}", i, options_.num_repetitions);
   }
   for (Setup& setup : setups_) {
@@ -281,14 +311,6 @@ Result<BenchPhase> BenchSession::phase_of(const Setup& setup, std::size_t index)
 }
 
 Status BenchSession::make_rows() {
-  const Machine machine = measured_machine(report_);
-  const auto calibration = user_calibration();
-  TANDEM_TRY(const EngineProfile* defaults, find_engine("tandem"));
-  const bool is_of_here = calibration && calibration->machine.host.cpu == machine.host.cpu;
-  const EngineProfile& engine = is_of_here ? calibration->engine : *defaults;
-  if (is_of_here) {
-    report_.notes.push_back("predicted with the constants of " + calibration->path);
-  }
   for (std::size_t c = 0; c < options_.concurrency.size(); ++c) {
     for (const Setup& setup : setups_) {
       BenchRow row;
@@ -299,14 +321,34 @@ Status BenchSession::make_rows() {
       TANDEM_TRY(row.prefill, phase_of(setup, 0));
       TANDEM_TRY(row.decode, phase_of(setup, c + 1));
       row.layout = setup.plan;
-      const auto predicted =
-          predict_rates(model_.spec, setup.plan, report_, machine, engine, row.concurrency);
-      if (predicted.ok()) {
-        row.prefill.predicted_tokens_per_s = predicted->prefill_tokens_per_s;
-        row.decode.predicted_tokens_per_s = predicted->decode_tokens_per_s;
-      }
       report_.rows.push_back(std::move(row));
     }
+  }
+  return {};
+}
+
+// With the constants measured on the way, else the user's of this processor, else typical ones.
+Status BenchSession::predict_rows() {
+  const Machine machine = measured_machine(report_);
+  TANDEM_TRY(const EngineProfile* defaults, find_engine("tandem"));
+  EngineProfile engine = *defaults;
+  if (report_.calibrated) {
+    fit_to_rows(model_.spec, report_, *report_.calibrated);
+    engine = *report_.calibrated;
+    report_.notes.push_back(
+        "predicted from the kernels measured before; of the rows one device's prompt and the time "
+        "between its steps went into it");
+  } else if (const auto calibration = user_calibration();
+             calibration && calibration->machine.host.cpu == machine.host.cpu) {
+    engine = calibration->engine;
+    report_.notes.push_back("predicted with the constants of " + calibration->path);
+  }
+  for (BenchRow& row : report_.rows) {
+    const auto predicted =
+        predict_rates(model_.spec, row.layout, report_, machine, engine, row.concurrency);
+    if (!predicted.ok()) continue;
+    row.prefill.predicted_tokens_per_s = predicted->prefill_tokens_per_s;
+    row.decode.predicted_tokens_per_s = predicted->decode_tokens_per_s;
   }
   return {};
 }

@@ -18,6 +18,9 @@ struct BenchOptions {
   std::int32_t num_repetitions = 5;
   double min_seconds = 0.2;       // that a repetition lasts: short workloads are repeated within it
   double ceiling_seconds = 0.03;  // of each pattern
+  // Measure the kernels too, for BenchReport::calibrated: of these types of weights, or of all.
+  bool calibrate = false;
+  std::vector<ElementType> calibrate_types;
   // Faults, to see that they are found.
   std::vector<double> injected_slowdown;  // per rank of every setup with several
   std::int64_t injected_slowdown_from_step = 0;

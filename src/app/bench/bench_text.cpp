@@ -14,11 +14,14 @@ constexpr std::size_t kNamedCauses = 3;
 std::string ceilings_text(const CeilingSurvey& survey) {
   std::string out = "Ceilings\n";
   for (const DeviceSetCeilings& set : survey.sets) {
-    out += fmt::format("  {:<16} reads {:>6.1f} GB/s   int8 {:>7.0f} Gop/s   bf16 {:>7} Gflop/s\n",
-                       fmt::format("{}", fmt::join(set.devices, " + ")), set.rates.read_gbps,
-                       set.rates.int8_gops,
-                       set.rates.bf16_gflops > 0 ? fmt::format("{:.0f}", set.rates.bf16_gflops)
-                                                 : std::string("none"));
+    const std::string typical =
+        set.typical_read_gbps > 0 ? fmt::format(" (typically {:.1f})", set.typical_read_gbps) : "";
+    out +=
+        fmt::format("  {:<16} reads {:>6.1f} GB/s{}   int8 {:>7.0f} Gop/s   bf16 {:>7} Gflop/s\n",
+                    fmt::format("{}", fmt::join(set.devices, " + ")), set.rates.read_gbps, typical,
+                    set.rates.int8_gops,
+                    set.rates.bf16_gflops > 0 ? fmt::format("{:.0f}", set.rates.bf16_gflops)
+                                              : std::string("none"));
   }
   for (const MeasuredLink& link : survey.links) {
     out += fmt::format(

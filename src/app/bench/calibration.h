@@ -3,19 +3,25 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "app/bench/bench_report.h"
+#include "app/bench/kernel_survey.h"
+#include "base/result.h"
 #include "model/model_spec.h"
 #include "plan/engine_profile.h"
 
 namespace tandem {
 
-// The profile of the engine "tandem" with the constants of processors that the report determines:
-// each is set so that the time model gives the rate of one measured row. One device's decode gives
-// the efficiency of reading, its decode of the most sequences that of products of few rows, its
-// prompt that of products of many; a tensor group's decode gives how much of the common bus is
-// reached. The others stay as they are in data/engines.json.
-EngineProfile calibrated_engine(const ModelSpec& spec, const BenchReport& report);
+// The profile of the engine "tandem" with the constants of processors that measurements of kernels
+// and links give (kernel_survey.h): those of data/engines.json where they give none. Blocks as
+// survey_kernels() does.
+Result<EngineProfile> calibrated_engine(const KernelSurveyRequest& request);
 
-// {"machine", "engines"}: what plan/calibration.h reads.
-nlohmann::json calibration_json(const ModelSpec& spec, const BenchReport& report);
+// Two figures that kernels alone do not tell, from the report's row of one device with the fewest
+// sequences: the time of a step in which no rank computes (making the step, waking ranks, handing
+// over logits, choosing a token), and how much longer arithmetic takes in the layers of a model, as
+// its prompt shows (smaller matrices, colder caches). The latter lengthens every type's alike.
+void fit_to_rows(const ModelSpec& spec, const BenchReport& report, EngineProfile& engine);
+
+// {"machine", "engines"}: what plan/calibration.h reads. report.calibrated is set.
+nlohmann::json calibration_json(const BenchReport& report);
 
 }  // namespace tandem

@@ -34,18 +34,6 @@ CpuCeilings measure_cores(const std::vector<int>& cores, InstructionSet set,
   return ceilings;
 }
 
-std::vector<int> cores_of(const std::vector<MachineDevice>& devices,
-                          const std::vector<std::string>& ids) {
-  std::vector<int> cores;
-  for (const MachineDevice& device : devices) {
-    if (std::find(ids.begin(), ids.end(), device.id) == ids.end()) continue;
-    cores.insert(cores.end(), device.cores.begin(), device.cores.end());
-  }
-  std::sort(cores.begin(), cores.end());
-  cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
-  return cores;
-}
-
 // One side of a measurement between two ranks.
 struct End {
   std::unique_ptr<Device> device;
@@ -164,6 +152,14 @@ const CpuCeilings* CeilingSurvey::find(const std::vector<std::string>& devices) 
   return nullptr;
 }
 
+double CeilingSurvey::read_gbps(const std::vector<std::string>& devices) const {
+  for (const DeviceSetCeilings& set : sets) {
+    if (set.devices != devices) continue;
+    return set.typical_read_gbps > 0 ? set.typical_read_gbps : set.rates.read_gbps;
+  }
+  return 0;
+}
+
 void CeilingSurvey::merge(const CeilingSurvey& other) {
   for (DeviceSetCeilings& set : sets) {
     for (const DeviceSetCeilings& again : other.sets) {
@@ -182,16 +178,32 @@ void CeilingSurvey::merge(const CeilingSurvey& other) {
   }
 }
 
-Result<CeilingSurvey> survey_ceilings(const SurveyRequest& request) {
-  TANDEM_TRY(const InstructionSet set, instruction_set_from_name(request.instruction_set));
-  allowed_cores();  // remembers the mask when first asked: not on a thread that is bound already
+std::vector<int> cores_of(const std::vector<MachineDevice>& devices,
+                          const std::vector<std::string>& ids) {
+  std::vector<int> cores;
+  for (const MachineDevice& device : devices) {
+    if (std::find(ids.begin(), ids.end(), device.id) == ids.end()) continue;
+    cores.insert(cores.end(), device.cores.begin(), device.cores.end());
+  }
+  std::sort(cores.begin(), cores.end());
+  cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
+  return cores;
+}
+
+std::vector<std::vector<std::string>> sets_of(const SurveyRequest& request) {
   std::vector<std::vector<std::string>> sets;
   for (const MachineDevice& device : request.devices) sets.push_back({device.id});
   for (const auto& ids : request.sets) {
     if (std::find(sets.begin(), sets.end(), ids) == sets.end()) sets.push_back(ids);
   }
+  return sets;
+}
+
+Result<CeilingSurvey> survey_ceilings(const SurveyRequest& request) {
+  TANDEM_TRY(const InstructionSet set, instruction_set_from_name(request.instruction_set));
+  allowed_cores();  // remembers the mask when first asked: not on a thread that is bound already
   CeilingSurvey survey;
-  for (const auto& ids : sets) {
+  for (const auto& ids : sets_of(request)) {
     DeviceSetCeilings ceilings = measure_set(ids, request, set);
     // Together they reach at least what one of them does, whatever disturbed this measurement.
     for (const std::string& id : ids) {

@@ -16,6 +16,8 @@ struct DeviceSetCeilings {
   // Something else used the cores or the memory: the rates may be too low, and devices seem to
   // share a ceiling that they do not.
   bool is_disturbed = false;
+  // What they read of memory in the midst of the measurements (memory_watch.h); 0: nobody looked.
+  double typical_read_gbps = 0;
 };
 
 // A message between two ranks on these devices, measured through comm/local.
@@ -33,6 +35,8 @@ struct CeilingSurvey {
 
   // Null for a set that was not measured.
   const CpuCeilings* find(const std::vector<std::string>& devices) const;
+  // 1e9 bytes a second: typical ones where somebody looked, else the ceiling. 0 for an unknown set.
+  double read_gbps(const std::vector<std::string>& devices) const;
   // The larger of both surveys' rates and the smaller of their latencies: a ceiling that was
   // measured while others used the machine is none.
   void merge(const CeilingSurvey& other);
@@ -45,6 +49,12 @@ struct SurveyRequest {
   std::int64_t hidden_size = 0;  // of the all-reduced message, in floats
   CeilingOptions options;
 };
+
+// The sets of a request, each once: every device alone, then request.sets.
+std::vector<std::vector<std::string>> sets_of(const SurveyRequest& request);
+// The cores of the devices with these ids, ascending.
+std::vector<int> cores_of(const std::vector<MachineDevice>& devices,
+                          const std::vector<std::string>& ids);
 
 // Blocks for about a second a set, up to three where the rounds scatter. Errors: an instruction set
 // that this processor lacks.

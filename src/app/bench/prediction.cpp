@@ -12,14 +12,14 @@ Machine measured_machine(const BenchReport& report) {
     MachineDevice measured = device;
     const CpuCeilings* rates = report.ceilings.find({device.id});
     if (rates != nullptr && rates->read_gbps > 0) {
-      measured.bandwidth_gbps = rates->read_gbps;
+      measured.bandwidth_gbps = report.ceilings.read_gbps({device.id});
       measured.products = ProductRates{rates->int8_gops, rates->bf16_gflops, rates->float_gflops};
     }
     machine.devices.push_back(std::move(measured));
   }
   double together = 0;
   for (const DeviceSetCeilings& set : report.ceilings.sets) {
-    together = std::max(together, set.rates.read_gbps);
+    together = std::max(together, report.ceilings.read_gbps(set.devices));
   }
   if (together > 0) machine.host.bandwidth_gbps = together;
   for (const MeasuredLink& link : report.ceilings.links) {

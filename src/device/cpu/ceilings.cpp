@@ -90,6 +90,19 @@ double read_once(ThreadPool& pool, const Loops& loops, const TouchedMemory& memo
   return static_cast<double>(share * pool.size());
 }
 
+// The best of all patterns raises best.read_gbps.
+void raise_reading(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
+                   const CeilingOptions& options, CpuCeilings& best) {
+  for (const ReadPattern& pattern : kReadPatterns) {
+    if (memory.data() == nullptr) return;
+    const double gbps =
+        1e-9 * rate_of(options, [&] { return read_once(pool, loops, memory, pattern); });
+    if (gbps <= best.read_gbps) continue;
+    best.read_gbps = gbps;
+    best.read_pattern = pattern.name;
+  }
+}
+
 double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double ops,
                     const CeilingOptions& options) {
   constexpr std::int64_t kIterations = 20'000;
@@ -108,14 +121,7 @@ double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double op
 CpuCeilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
                           const CeilingOptions& options) {
   CpuCeilings round;
-  for (const ReadPattern& pattern : kReadPatterns) {
-    if (memory.data() == nullptr) break;
-    const double gbps =
-        1e-9 * rate_of(options, [&] { return read_once(pool, loops, memory, pattern); });
-    if (gbps <= round.read_gbps) continue;
-    round.read_gbps = gbps;
-    round.read_pattern = pattern.name;
-  }
+  raise_reading(pool, loops, memory, options, round);
   const auto rate = [&](ceiling_loops::ComputeLoop loop, double ops) {
     return loop == nullptr ? 0.0 : 1e-9 * compute_rate(pool, loop, ops, options);
   };
@@ -163,6 +169,22 @@ CpuCeilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set,
   for (const CpuCeilings& round : rounds) best.raise(round);
   best.spread = spread_of(rounds, options.rounds);
   return best;
+}
+
+struct ReadProbe::State {
+  CeilingOptions options;
+  TouchedMemory memory;
+};
+
+ReadProbe::ReadProbe(const CeilingOptions& options)
+    : state_(new State{options, TouchedMemory(options.read_bytes)}) {}
+
+ReadProbe::~ReadProbe() = default;
+
+double ReadProbe::read_gbps(ThreadPool& pool, InstructionSet set) const {
+  CpuCeilings best;
+  raise_reading(pool, ceiling_loops::loops_for(set), state_->memory, state_->options, best);
+  return best.read_gbps;
 }
 
 }  // namespace tandem

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "device/cpu/instruction_set.h"
@@ -47,5 +48,22 @@ struct CeilingOptions {
 // the threads of the pool as the kernels would.
 CpuCeilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set,
                                  const CeilingOptions& options = {});
+
+// How fast memory is now: the reading part of the above, to be asked again and again while other
+// things are measured, on a machine whose memory others use too.
+class ReadProbe {
+ public:
+  // Allocates options.read_bytes, and touches them.
+  explicit ReadProbe(const CeilingOptions& options);
+  ~ReadProbe();
+
+  // 1e9 bytes a second, the best of all patterns. Blocks for about six times seconds_each. 0 where
+  // there was no memory.
+  double read_gbps(ThreadPool& pool, InstructionSet set) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace tandem
