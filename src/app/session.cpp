@@ -141,6 +141,22 @@ void tell_placement(const ModelSpec& spec, const Plan& plan,
   }
 }
 
+// GPUs that the plan does without although the user left the choice open.
+void tell_idle_gpus(const Plan& plan, const std::vector<MachineDevice>& devices) {
+  std::string idle;
+  for (const MachineDevice& device : devices) {
+    if (device.kind != MachineDeviceKind::kGpu) continue;
+    const auto ranks = ranks_of(plan);
+    const auto is_its = [&](const RankPlan* rank) { return rank->device == device.id; };
+    if (std::ranges::none_of(ranks, is_its)) idle += (idle.empty() ? "" : ", ") + device.id;
+  }
+  if (idle.empty()) return;
+  spdlog::warn(
+      "{} not used: without, the model is predicted to be faster; --devices takes all that it "
+      "names",
+      idle);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const GgufFile>> open_model_file(const std::string& path) {
@@ -170,10 +186,13 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
   TANDEM_TRY(offload.gpu_layers, gpu_layers_of(options));
   offload.devices_are_named = options.devices != "auto";
   TANDEM_TRY(const Machine machine, detect_local_machine());
+  offload.links = machine.links;
   TANDEM_TRY(const auto devices, select(options.devices, machine));
   TANDEM_TRY(const auto processor, select("cpu", machine));
   TANDEM_TRY(Plan plan, choose_placed_plan(spec, devices, processor.front(), request, offload));
   tell_placement(spec, plan, devices, offload);
+  const bool chosen = !request.split && !offload.gpu_layers && request.shares.empty();
+  if (chosen && !offload.devices_are_named) tell_idle_gpus(plan, devices);
   return plan;
 }
 

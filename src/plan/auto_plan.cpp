@@ -153,25 +153,22 @@ std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
   return "use more devices, a smaller quantisation or a smaller model";
 }
 
-// Shares that follow speed alone may overfill a small device: then the search knows better ones, or
-// does without it. Only where the request leaves everything open.
-std::optional<Plan> searched_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
-                                  const PlanRequest& request) {
+}  // namespace
+
+std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
+                                  const PlanRequest& request, bool use_all_devices) {
   const bool open =
       !request.split && !request.group_size && !request.num_stages && request.shares.empty();
   const auto engine = find_engine("tandem");
   if (!open || !engine.ok()) return std::nullopt;
-  Machine machine;
-  machine.devices = devices;
   SearchRequest search;
   search.plan = request;
   search.workload.concurrency = request.max_sequences;
+  search.use_all_devices = use_all_devices;
   auto found = search_plans(spec, machine, **engine, search);
   if (!found.ok() || found->plans.empty() || !found->plans.front().fits) return std::nullopt;
   return std::move(found->plans.front());
 }
-
-}  // namespace
 
 // Devices of cores pass hidden states through memory in a microsecond and multiply some tens of
 // rows as fast as hundreds: small micro-batches fill and drain the stages soon, and every stage can
@@ -232,7 +229,11 @@ Result<Plan> choose_plan(const ModelSpec& spec, const std::vector<MachineDevice>
   TANDEM_TRY(const LayoutRequest layout, requested_layout(spec, devices, request));
   TANDEM_TRY(Plan plan, lay_out(spec, layout));
   if (plan.fits) return plan;
-  if (auto searched = searched_plan(spec, devices, request)) return *std::move(searched);
+  // Shares that follow speed alone may overfill a small device: the search knows better ones, or
+  // does without it.
+  Machine machine;
+  machine.devices = devices;
+  if (auto searched = searched_plan(spec, machine, request, false)) return *std::move(searched);
   return Error{
       ErrorCode::kDoesNotFit, plan.why_not + "; " + advice_for(spec, layout), "plan", {}, {}};
 }

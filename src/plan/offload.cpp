@@ -55,10 +55,25 @@ Result<Plan> plan_on(const ModelSpec& spec, const MachineDevice& cpu, PlanReques
   return choose_plan(spec, {cpu}, request);
 }
 
+// GPUs differ in speed, memory and what lies between them: what is left open is searched for.
+Result<Plan> plan_on_gpus(const ModelSpec& spec, const std::vector<MachineDevice>& gpus,
+                          const PlanRequest& request, const OffloadRequest& offload) {
+  Machine machine;
+  machine.devices = gpus;
+  for (const Link& link : offload.links) {
+    if (machine.find_device(link.a) != nullptr && machine.find_device(link.b) != nullptr) {
+      machine.links.push_back(link);
+    }
+  }
+  auto best = searched_plan(spec, machine, request, offload.devices_are_named);
+  return best ? *std::move(best) : choose_plan(spec, gpus, request);
+}
+
 // As many layers on GPUs as fit. What overfills the processor now does so with more layers too.
 Result<Plan> fill_gpus(const ModelSpec& spec, const std::vector<MachineDevice>& gpus,
-                       const MachineDevice& cpu, const PlanRequest& request) {
-  auto whole = choose_plan(spec, gpus, request);
+                       const MachineDevice& cpu, const PlanRequest& request,
+                       const OffloadRequest& offload) {
+  auto whole = plan_on_gpus(spec, gpus, request, offload);
   if (whole.ok() || whole.error().code != ErrorCode::kDoesNotFit) return whole;
   for (std::int32_t layers = spec.num_layers - 1; layers > 0; --layers) {
     TANDEM_TRY(Plan plan, plan_with(spec, gpus, cpu, request, layers));
@@ -70,9 +85,10 @@ Result<Plan> fill_gpus(const ModelSpec& spec, const std::vector<MachineDevice>& 
 
 Result<Plan> plan_with_processor(const ModelSpec& spec, const std::vector<MachineDevice>& gpus,
                                  const MachineDevice& cpu, const PlanRequest& request,
-                                 std::optional<std::int32_t> gpu_layers) {
-  if (!gpu_layers) return fill_gpus(spec, gpus, cpu, request);
-  if (*gpu_layers >= spec.num_layers) return choose_plan(spec, gpus, request);
+                                 const OffloadRequest& offload) {
+  const std::optional<std::int32_t> gpu_layers = offload.gpu_layers;
+  if (!gpu_layers) return fill_gpus(spec, gpus, cpu, request, offload);
+  if (*gpu_layers >= spec.num_layers) return plan_on_gpus(spec, gpus, request, offload);
   if (*gpu_layers <= 0) return plan_on(spec, cpu, request);
   TANDEM_TRY(Plan plan, plan_with(spec, gpus, cpu, request, *gpu_layers));
   if (!plan.fits) return does_not_fit(plan);
@@ -89,13 +105,13 @@ Result<Plan> choose_placed_plan(const ModelSpec& spec, const std::vector<Machine
     (device.kind == MachineDeviceKind::kGpu ? gpus : cpus).push_back(device);
   }
   const bool as_named = offload.devices_are_named && !offload.gpu_layers;
+  if (cpus.empty() && as_named) return plan_on_gpus(spec, gpus, request, offload);
   if (gpus.empty() || as_named) return choose_plan(spec, devices, request);
   if (cpus.size() > 1) {
     return invalid_argument("-ngl leaves layers to one device of cores", "one beside the GPUs",
                             std::to_string(cpus.size()));
   }
-  return plan_with_processor(spec, gpus, cpus.empty() ? processor : cpus.front(), request,
-                             offload.gpu_layers);
+  return plan_with_processor(spec, gpus, cpus.empty() ? processor : cpus.front(), request, offload);
 }
 
 std::int32_t num_layers_on(const Plan& plan, const std::vector<MachineDevice>& devices,

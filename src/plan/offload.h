@@ -8,17 +8,20 @@
 
 namespace tandem {
 
-// Which layers GPUs get where a processor stands beside them.
+// How GPUs share a model, and which layers they get where a processor stands beside them.
 struct OffloadRequest {
   // -ngl: the last so many layers are on GPUs; more than there are: all. nullopt: as many as fit.
   std::optional<std::int32_t> gpu_layers;
-  // The user named the devices: the processor is used only where it is among them, or gpu_layers
-  // leaves layers to it.
+  // The user named the devices: all of them are used, the processor only where it is among them or
+  // gpu_layers leaves layers to it.
   bool devices_are_named = false;
+  std::vector<Link> links = {};  // between devices, as far as known
 };
 
-// choose_plan() on the GPUs of `devices`; layers that these have no room for, or are not to hold,
-// are a first pipeline stage on the one device of cores among `devices`, else on `processor`. The
+// Where the request leaves the split open, the division over the GPUs of `devices` that is
+// predicted to be the fastest, with fewer of them if that is faster and they were not named; else
+// choose_plan() on them. Layers that these have no room for, or are not to hold, are a first
+// pipeline stage on the one device of cores among `devices`, else on `processor`. The
 // output matrix, which every token passes, stays on GPUs. Without GPUs, and where devices of both
 // kinds are named without gpu_layers, it is choose_plan() on `devices` as they are. Shares by hand
 // are the GPUs'.

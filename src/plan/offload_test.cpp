@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/units.h"
+#include "plan/machine_text.h"
 #include "plan/models_for_test.h"
 
 namespace tandem {
@@ -55,6 +56,38 @@ TEST(OffloadPlan, TheLastLayersAreOnTheGpusAndTheFirstOnTheProcessor) {
   EXPECT_TRUE(plan->stages[1].ranks[0].shard.has_output);
   EXPECT_EQ(num_layers_on(*plan, gpus, MachineDeviceKind::kGpu), 4);
   EXPECT_TRUE(validate(*plan, spec()).ok());
+}
+
+// What `run` and `serve` do on two cards of which the flags say no more.
+Plan plan_on(const std::string& gpus, const std::string& link, bool named) {
+  const Machine machine = machine_from_text({{gpus}, link, false}).value();
+  OffloadRequest offload;
+  offload.devices_are_named = named;
+  offload.links = machine.links;
+  const ModelSpec llama = model_for_test({.layers = 32,
+                                          .hidden = 4096,
+                                          .q_heads = 32,
+                                          .kv_heads = 8,
+                                          .head_dim = 128,
+                                          .ffn = 14336,
+                                          .vocabulary = 128'256});
+  return choose_placed_plan(llama, machine.devices, processor(), {}, offload).value();
+}
+
+TEST(AutoPlan, GpusThatExchangeQuicklyShareLayers) {
+  const Plan plan = plan_on("2x RTX 3090", "nvlink3", false);
+  EXPECT_EQ(plan.split, SplitMode::kTensor) << plan.name;
+}
+
+TEST(AutoPlan, GpusThatExchangeSlowlyDoNot) {
+  const Plan plan = plan_on("2x RTX 3090", "pcie3x1", true);
+  EXPECT_EQ(plan.split, SplitMode::kLayer) << plan.name;
+  EXPECT_EQ(plan.num_ranks(), 2u) << "named devices are used";
+}
+
+TEST(AutoPlan, ASlowCardIsLeftOutUnlessItIsNamed) {
+  EXPECT_EQ(plan_on("RTX 4090 + Tesla P40", "pcie3x4", false).num_ranks(), 1u);
+  EXPECT_EQ(plan_on("RTX 4090 + Tesla P40", "pcie3x4", true).num_ranks(), 2u);
 }
 
 TEST(OffloadPlan, AllAndNoneAreOrdinaryPlans) {

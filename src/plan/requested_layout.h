@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "plan/auto_plan.h"
@@ -15,5 +16,11 @@ LayoutDevice layout_device(const MachineDevice& device, double speed);
 Result<LayoutRequest> requested_layout(const ModelSpec& spec,
                                        const std::vector<MachineDevice>& devices,
                                        const PlanRequest& request);
+
+// What the search (search.h) predicts to be the fastest on the machine with Tandem as its engine,
+// where the request leaves the split open. nullopt: it does not, nothing fits, or too little is
+// known of the devices.
+std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
+                                  const PlanRequest& request, bool use_all_devices);
 
 }  // namespace tandem

@@ -112,6 +112,7 @@ class Search {
                                                            : *request.context_tokens;
     layout.max_sequences = request.max_sequences;
     layout.max_batch_tokens = request.max_batch_tokens;
+    layout.max_output_rows = request.max_output_rows;
     layout.kv_type = request.kv_type;
     layout.split_by_expert = request.split_by_expert;
     return layout;
