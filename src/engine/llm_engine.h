@@ -25,7 +25,7 @@ struct Answer;
 struct EngineOptions {
   std::int32_t max_queued = 256;  // requests that may wait for their first step
   bool prefix_cache = true;
-  double max_decode_slowdown = 1.8;         // of running answers while a prompt comes in
+  double max_decode_slowdown = 1.65;        // of running answers while a prompt comes in
   std::int32_t draft_tokens = 0;            // guessed per step; 0: no speculation
   std::shared_ptr<DraftModel> draft_model;  // guesses them; null: prompt lookup does
   std::shared_ptr<TraceWriter> trace;       // may be null

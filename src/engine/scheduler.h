@@ -22,7 +22,7 @@ struct SchedulerOptions {
                                         // spent on drafts
   std::int32_t max_in_flight = 1;       // steps at once: the plan's stages
   bool prefix_cache = true;
-  double max_decode_slowdown = 1.8;  // of a decode beside prompts, against one alone
+  double max_decode_slowdown = 1.65;  // of a decode beside prompts, against one alone
 };
 
 // A sequence's part of a step.
