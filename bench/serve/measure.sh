@@ -44,7 +44,7 @@ for step in ${STEPS:-latency intruder endurance}; do
       stop ;;
     intruder)
       start -c 6144 -np 5 --kv-tokens 20000
-      load --streams 4 --seconds 6 --intruder 2400
+      load --streams 4 --seconds 6 --intruder 4096
       stop ;;
     endurance)
       start -c 512 -np 64 --kv-tokens 8192  # full within a minute: memory must not grow after
