@@ -16,6 +16,7 @@
 #include "machine/local_machine.h"
 #include "plan/offload.h"
 #include "plan/rank_bytes.h"
+#include "plan/requested_layout.h"
 #include "runtime/gpu_groups.h"
 
 namespace tandem {
@@ -144,9 +145,9 @@ void tell_placement(const ModelSpec& spec, const Plan& plan,
 // GPUs that the plan does without although the user left the choice open.
 void tell_idle_gpus(const Plan& plan, const std::vector<MachineDevice>& devices) {
   std::string idle;
+  const std::vector<const RankPlan*> ranks = ranks_of(plan);
   for (const MachineDevice& device : devices) {
     if (device.kind != MachineDeviceKind::kGpu) continue;
-    const auto ranks = ranks_of(plan);
     const auto is_its = [&](const RankPlan* rank) { return rank->device == device.id; };
     if (std::ranges::none_of(ranks, is_its)) idle += (idle.empty() ? "" : ", ") + device.id;
   }
@@ -191,8 +192,8 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
   TANDEM_TRY(const auto processor, select("cpu", machine));
   TANDEM_TRY(Plan plan, choose_placed_plan(spec, devices, processor.front(), request, offload));
   tell_placement(spec, plan, devices, offload);
-  const bool chosen = !request.split && !offload.gpu_layers && request.shares.empty();
-  if (chosen && !offload.devices_are_named) tell_idle_gpus(plan, devices);
+  const bool is_chosen = leaves_split_open(request) && !offload.gpu_layers;
+  if (is_chosen && !offload.devices_are_named) tell_idle_gpus(plan, devices);
   return plan;
 }
 

@@ -139,7 +139,7 @@ std::optional<Router::Client> Router::identify(const HttpRequest& request) const
 
 void Router::handle(const Exchange& exchange, const std::string& port_model) {
   const HttpRequest& request = exchange->request();
-  if (const auto error = guard_->check(request, false)) return refuse_request(*exchange, *error);
+  if (const auto error = guard_->check(request, false)) return refuse(*exchange, *error);
   if (request.method == "OPTIONS") return exchange->respond({204, "", "", {}});
   const bool is_get = request.method == "GET" || request.method == "HEAD";
   if (is_get && (request.path == "/health" || request.path == "/v1/health")) {
@@ -151,7 +151,7 @@ void Router::handle(const Exchange& exchange, const std::string& port_model) {
   }
   const std::optional<Client> client = identify(request);
   if (!client) {
-    return refuse_request(
+    return refuse(
         *exchange,
         {401, "missing or wrong API key", "authentication_error", {}, "invalid_api_key", 0});
   }
@@ -160,14 +160,14 @@ void Router::handle(const Exchange& exchange, const std::string& port_model) {
   const std::string what = request.method + " " + request.path;
   const bool is_known = holds(kOwnPaths, request.path) || holds(kPostPaths, request.path) ||
                         holds(kGetPaths, request.path);
-  refuse_request(*exchange,
-                 is_known ? ApiError{405,
-                                     what + ": the path has another method",
-                                     "invalid_request_error",
-                                     {},
-                                     {},
-                                     0}
-                          : ApiError{404, what + ": no such path", "not_found_error", {}, {}, 0});
+  refuse(*exchange, is_known
+                        ? ApiError{405,
+                                   what + ": the path has another method",
+                                   "invalid_request_error",
+                                   {},
+                                   {},
+                                   0}
+                        : ApiError{404, what + ": no such path", "not_found_error", {}, {}, 0});
 }
 
 void Router::route(const Exchange& exchange, const Client& client, const std::string& port_model) {
@@ -184,9 +184,8 @@ void Router::route(const Exchange& exchange, const Client& client, const std::st
       // The keys may have been read anew meanwhile.
       const std::optional<Client> same = identify(exchange->request());
       if (same) return pass_on(exchange, *same, port_model, std::move(*scan));
-      refuse_request(
-          *exchange,
-          {401, "the API key is no more", "authentication_error", {}, "invalid_api_key", 0});
+      refuse(*exchange,
+             {401, "the API key is no more", "authentication_error", {}, "invalid_api_key", 0});
     });
   });
 }
@@ -214,15 +213,15 @@ Result<std::string> Router::model_of(const HttpRequest& request, const RequestSc
 void Router::pass_on(const Exchange& exchange, const Client& client, const std::string& port_model,
                      Result<RequestScan> scan) {
   const HttpRequest& request = exchange->request();
-  if (!scan.ok()) return refuse_request(*exchange, bad_request(scan.error().to_string()));
+  if (!scan.ok()) return refuse(*exchange, bad_request(scan.error().to_string()));
   const Result<std::string> model = model_of(request, *scan, port_model);
   if (!model.ok()) {
     const bool is_unknown = model.error().code == ErrorCode::kNotFound;
-    return refuse_request(*exchange, is_unknown ? no_such_model(model.error().what)
-                                                : bad_request(model.error().to_string(), "model"));
+    return refuse(*exchange, is_unknown ? no_such_model(model.error().what)
+                                        : bad_request(model.error().to_string(), "model"));
   }
   // Not told apart from a model that is not there: names are nobody else's business.
-  if (!client.may_use(*model)) return refuse_request(*exchange, no_such_model(*model));
+  if (!client.may_use(*model)) return refuse(*exchange, no_such_model(*model));
   RoutedRequest routed;
   routed.target = target_of(request);
   routed.demand.model = *model;

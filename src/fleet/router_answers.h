@@ -7,8 +7,6 @@
 
 namespace tandem {
 
-// In the dialect of the request's path.
-void refuse_request(HttpExchange& exchange, const ApiError& error);
 void respond_json(HttpExchange& exchange, std::string body);
 // 404: `name` is what the client said.
 ApiError no_such_model(const std::string& name);

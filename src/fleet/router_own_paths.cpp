@@ -10,10 +10,6 @@
 
 namespace tandem {
 
-void refuse_request(HttpExchange& exchange, const ApiError& error) {
-  exchange.respond(error_response(error, dialect_of(exchange.request().path)));
-}
-
 void respond_json(HttpExchange& exchange, std::string body) {
   exchange.respond({200, "application/json; charset=utf-8", std::move(body), {}});
 }
@@ -99,13 +95,13 @@ bool Router::serve_admin(const Exchange& exchange, const Client& client) {
                    "not_allowed",
                    0};
     if (is_nameless) error.status = 401;
-    refuse_request(*exchange, error);
+    refuse(*exchange, error);
   } else if (is_log) {
     serve_logs(exchange);
   } else if (is_reload) {
     control_.reload([exchange](const Status& status) {
       if (status.ok()) return respond_json(*exchange, R"({"status":"reloaded"})");
-      refuse_request(*exchange, api_error_of(status.error()));
+      refuse(*exchange, api_error_of(status.error()));
     });
   } else {
     change_residency(exchange, is_load);
@@ -138,7 +134,7 @@ void Router::serve_models(HttpExchange& exchange, const Client& client) const {
         return respond_json(exchange, model_json(model, status.started_unix_s));
       }
     }
-    return refuse_request(exchange, no_such_model(name));
+    return refuse(exchange, no_such_model(name));
   }
   std::vector<std::string> names;
   for (const ModelStatus& model : status.models) {
@@ -152,8 +148,8 @@ void Router::serve_logs(const Exchange& exchange) {
   const auto proper = name ? control_.config().canonical_name(*name) : std::nullopt;
   WorkerLog* log = proper ? control_.log(*proper) : nullptr;
   if (log == nullptr) {
-    return refuse_request(
-        *exchange, name ? no_such_model(*name) : bad_request("?model= says whose log", "model"));
+    return refuse(*exchange,
+                  name ? no_such_model(*name) : bad_request("?model= says whose log", "model"));
   }
   HttpResponse head;
   head.content_type = "text/plain; charset=utf-8";
@@ -173,14 +169,14 @@ void Router::serve_logs(const Exchange& exchange) {
 void Router::change_residency(const Exchange& exchange, bool load) {
   const auto json = nlohmann::json::parse(exchange->request().body, nullptr, false);
   if (!json.is_object() || !json.contains("model") || !json["model"].is_string()) {
-    return refuse_request(*exchange, bad_request("the body must be {\"model\": NAME}", "model"));
+    return refuse(*exchange, bad_request("the body must be {\"model\": NAME}", "model"));
   }
   const bool force = json.contains("force") && json["force"] == true;
   const std::string name = json["model"].get<std::string>();
   const ModelConfig* model = control_.config().find_model(name);
-  if (model == nullptr) return refuse_request(*exchange, no_such_model(name));
+  if (model == nullptr) return refuse(*exchange, no_such_model(name));
   const auto done = [exchange, name = model->name, load](const Status& status) {
-    if (!status.ok()) return refuse_request(*exchange, residency_error(status.error(), load));
+    if (!status.ok()) return refuse(*exchange, residency_error(status.error(), load));
     respond_json(*exchange,
                  nlohmann::json{{"model", name}, {"status", load ? "ready" : "unloaded"}}.dump());
   };

@@ -155,12 +155,14 @@ std::string advice_for(const ModelSpec& spec, LayoutRequest layout) {
 
 }  // namespace
 
+bool leaves_split_open(const PlanRequest& request) {
+  return !request.split && !request.group_size && !request.num_stages && request.shares.empty();
+}
+
 std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
                                   const PlanRequest& request, bool use_all_devices) {
-  const bool open =
-      !request.split && !request.group_size && !request.num_stages && request.shares.empty();
   const auto engine = find_engine("tandem");
-  if (!open || !engine.ok()) return std::nullopt;
+  if (!leaves_split_open(request) || !engine.ok()) return std::nullopt;
   SearchRequest search;
   search.plan = request;
   search.workload.concurrency = request.max_sequences;

@@ -12,9 +12,8 @@ constexpr double kTileRows = 48;
 
 // Operations a second of matrix products with such weights.
 double product_rate(ElementType type, const DeviceRates& device) {
-  if (!device.is_cpu || traits_of(type).is_quantised) return device.matrix_ops;
-  // Kernels multiply bfloat16 where the processor has it; float16 is widened to float32.
-  return type == ElementType::kBF16 && device.bf16_ops > 0 ? device.bf16_ops : device.scalar_ops;
+  if (!device.is_cpu) return device.matrix_ops;
+  return processor_product_rate(type, device.matrix_ops, device.bf16_ops, device.scalar_ops);
 }
 
 // The type that stands for all weights of a model, where kernels are not told apart.

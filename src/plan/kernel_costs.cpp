@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/median.h"
 #include "machine/json_reader.h"
 
 namespace tandem {
@@ -34,6 +35,12 @@ Result<RowCost> row_cost_from_json(const nlohmann::json& json, const std::string
 }
 
 }  // namespace
+
+double processor_product_rate(ElementType type, double int8, double bf16, double float32) {
+  if (traits_of(type).is_quantised) return int8;
+  // Kernels multiply bfloat16 where the processor has it; float16 is widened to float32.
+  return type == ElementType::kBF16 && bf16 > 0 ? bf16 : float32;
+}
 
 double arithmetic_rows(const KernelCosts& kernel, double rows, bool together) {
   if (kernel.rows.empty()) return 0;
@@ -101,8 +108,7 @@ double overlap_of(const MemoryTimes& times) {
       if (shorter > 0) found.push_back(1 - (row.seconds - longer) / shorter);
     }
     if (found.empty()) return 1;
-    std::sort(found.begin(), found.end());
-    overlap = std::clamp(found[(found.size() - 1) / 2], 0.0, 1.0);
+    overlap = std::clamp(median(std::move(found)), 0.0, 1.0);
   }
   return overlap;
 }

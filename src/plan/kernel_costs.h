@@ -10,11 +10,14 @@
 
 namespace tandem {
 
+// The rate, of a processor's three (bf16: 0 where it has none), of products with such weights.
+double processor_product_rate(ElementType type, double int8, double bf16, double float32);
+
 // What arithmetic with so many rows of activations takes, weights lying in a cache.
 struct RowCost {
   double rows = 1;
-  // In rows at the processor's own rate of such products (int8 for quantised weights, else bfloat16
-  // or float32): 2 x weights operations each. A kernel that reached that rate would have `rows`.
+  // In rows at the processor's own processor_product_rate(): 2 x weights operations each. A kernel
+  // that reached that rate would have `rows`.
   double alone = 0;
   double together = 0;  // while all devices of the machine work
 

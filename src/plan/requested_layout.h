@@ -17,6 +17,9 @@ Result<LayoutRequest> requested_layout(const ModelSpec& spec,
                                        const std::vector<MachineDevice>& devices,
                                        const PlanRequest& request);
 
+// Does the request leave the division over the devices to the planner?
+bool leaves_split_open(const PlanRequest& request);
+
 // What the search (search.h) predicts to be the fastest on the machine with Tandem as its engine,
 // where the request leaves the split open. nullopt: it does not, nothing fits, or too little is
 // known of the devices.

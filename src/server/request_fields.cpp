@@ -70,10 +70,6 @@ std::optional<ConstraintRequest> read_constraint(FieldReader& reader, std::strin
 
 }  // namespace
 
-void refuse(HttpExchange& exchange, const ApiError& error) {
-  exchange.respond(error_response(error, dialect_of(exchange.request().path)));
-}
-
 std::optional<Json> read_body(HttpExchange& exchange) {
   auto parsed = parse_body(exchange.request().body);
   if (auto* json = std::get_if<Json>(&parsed)) return std::move(*json);

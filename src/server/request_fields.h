@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "server/field_reader.h"
+#include "server/http/api_error.h"
 #include "server/http/http_exchange.h"
 #include "server/served_model.h"
 
@@ -13,8 +14,6 @@ namespace tandem {
 
 // The request's body as JSON. Empty: the exchange was answered with the error.
 std::optional<Json> read_body(HttpExchange& exchange);
-// Answers with the error in the path's dialect.
-void refuse(HttpExchange& exchange, const ApiError& error);
 
 // The fields that every generating route has: those of read_sampling(), the token limits
 // (max_completion_tokens, max_tokens, n_predict), n, and what the answer must obey (grammar,

@@ -81,7 +81,6 @@ Status KernelLab::load_weights(ElementType type, std::int64_t bytes) {
   };
   const std::int64_t count = std::max<std::int64_t>(1, bytes / (row_bytes * kWidth));
   WeightSource small = source;
-  small.rows = kWidth;
   const auto cores = static_cast<std::int64_t>(num_cores_);
   while (small.rows > kFewestRows * cores && small.rows * row_bytes > kCachedBytes * cores) {
     small.rows /= 2;

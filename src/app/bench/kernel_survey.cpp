@@ -7,6 +7,7 @@
 #include "app/bench/layer_ops.h"
 #include "app/bench/memory_watch.h"
 #include "base/log.h"
+#include "base/median.h"
 #include "device/cpu/host_memory.h"
 
 namespace tandem {
@@ -25,12 +26,6 @@ constexpr std::int64_t kFewRows = 1;
 constexpr std::int64_t kManyRows = 128;
 // Products between two reductions, about what half of a 1B model's layer has on one of two devices.
 constexpr int kProductsBetween = 2;
-
-double product_ceiling(ElementType type, const CpuCeilings& rates) {
-  if (traits_of(type).is_quantised) return rates.int8_gops;
-  const bool has_bf16 = type == ElementType::kBF16 && rates.bf16_gflops > 0;
-  return has_bf16 ? rates.bf16_gflops : rates.float_gflops;
-}
 
 class Survey {
  public:
@@ -157,7 +152,10 @@ class Survey {
                         read_share(kernel.all, overlap),
                         overlap,
                         {}};
-      const double rows_a_second = 1e9 * product_ceiling(kernel.type, rates_) / (2 * kWeights);
+      const double rows_a_second = 1e9 *
+                                   processor_product_rate(kernel.type, rates_.int8_gops,
+                                                          rates_.bf16_gflops, rates_.float_gflops) /
+                                   (2 * kWeights);
       for (std::size_t i = 0; i < kRows.size(); ++i) {
         costs.rows.push_back(
             {kRows[i], kernel.alone[i] * rows_a_second, kernel.together[i] * rows_a_second});

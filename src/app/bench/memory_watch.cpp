@@ -7,6 +7,7 @@
 
 #include "base/cores.h"
 #include "base/log.h"
+#include "base/median.h"
 
 namespace tandem {
 
@@ -53,13 +54,6 @@ void MemoryWatch::report(CeilingSurvey& survey) const {
       if (found.devices == set.devices) found.typical_read_gbps = median(set.looks);
     }
   }
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>((values.size() - 1) / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 }  // namespace tandem

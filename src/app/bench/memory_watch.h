@@ -40,7 +40,4 @@ class MemoryWatch {
   std::vector<Set> sets_;
 };
 
-// The middle one of several values, the lower of two; 0 of none.
-double median(std::vector<double> values);
-
 }  // namespace tandem

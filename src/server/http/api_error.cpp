@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "server/http/http_exchange.h"
+
 namespace tandem {
 namespace {
 
@@ -93,6 +95,10 @@ HttpResponse error_response(const ApiError& error, Dialect dialect) {
   }
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
+}
+
+void refuse(HttpExchange& exchange, const ApiError& error) {
+  exchange.respond(error_response(error, dialect_of(exchange.request().path)));
 }
 
 }  // namespace tandem

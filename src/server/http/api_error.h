@@ -9,6 +9,8 @@
 
 namespace tandem {
 
+class HttpExchange;
+
 // Whose form an answer has.
 enum class Dialect : std::uint8_t { kOpenAi, kNative, kAnthropic };
 
@@ -35,5 +37,8 @@ ApiError api_error_of(const Error& error);
 // The error's JSON in a dialect's form, without the HTTP around it.
 std::string error_json(const ApiError& error, Dialect dialect);
 HttpResponse error_response(const ApiError& error, Dialect dialect);
+
+// Answers with the error in the dialect of the request's path.
+void refuse(HttpExchange& exchange, const ApiError& error);
 
 }  // namespace tandem
