@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/lower_case.h"
+
 namespace tandem {
 
 // Small pieces for reading the text that other tools print. None of them throws or allocates
@@ -14,7 +16,6 @@ namespace tandem {
 std::string_view trim(std::string_view text);
 bool contains(std::string_view text, std::string_view part);
 bool contains_ignoring_case(std::string_view text, std::string_view part);
-std::string lower_case(std::string_view text);
 
 // At most `bytes` of the front, without half a UTF-8 sequence at the end; a view into `text`.
 std::string_view clipped(std::string_view text, std::size_t bytes);

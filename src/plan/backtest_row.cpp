@@ -1,11 +1,11 @@
 #include "plan/backtest_row.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <regex>
 
+#include "base/lower_case.h"
 #include "machine/gpu_catalogue.h"
 #include "plan/layout.h"
 #include "plan/machine_text.h"
@@ -14,12 +14,6 @@
 
 namespace tandem {
 namespace {
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (std::size_t at = text.find(from); at != std::string::npos;
@@ -56,7 +50,7 @@ std::string profile_of(const std::string& engine, const std::string& date) {
 }
 
 std::string model_name(std::string name) {
-  name = lower(std::move(name));
+  name = lower_case(name);
   if (name == "llama 1b") return "llama-3.2-1b";
   if (name == "deepseek-r1-14b (qwen2.5 distill)") return "qwen2.5-14b";
   if (name == "27b (qwen3.5/3.6)") return "qwen3.5-27b";
@@ -72,7 +66,7 @@ std::string model_name(std::string name) {
 
 // What a row calls its quantisation, as the file type nearest in bytes.
 std::string quant_name(std::string quant, const std::string& profile) {
-  quant = lower(std::move(quant));
+  quant = lower_case(quant);
   for (const char* head : {"gguf-", "ud-"}) {
     if (quant.starts_with(head)) quant.erase(0, std::string_view(head).size());
   }

@@ -1,11 +1,11 @@
 #include "plan/engine_profile.h"
 
 #include <algorithm>
-#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/lower_case.h"
 #include "machine/json_reader.h"
 #include "machine/user_data.h"
 
@@ -17,13 +17,6 @@ extern const std::string_view kEnginesJson;
 namespace {
 
 using Json = nlohmann::json;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return out;
-}
 
 double number(JsonReader& reader, const char* name) {
   const auto value = reader.get<double>(name);
@@ -218,9 +211,10 @@ void merge_user_profiles(std::vector<EngineProfile>& profiles) {
     return;
   }
   for (EngineProfile& profile : *own) {
-    const auto found = std::find_if(
-        profiles.begin(), profiles.end(),
-        [&](const EngineProfile& other) { return lower(other.name) == lower(profile.name); });
+    const auto found =
+        std::find_if(profiles.begin(), profiles.end(), [&](const EngineProfile& other) {
+          return lower_case(other.name) == lower_case(profile.name);
+        });
     if (found == profiles.end()) {
       profiles.push_back(std::move(profile));
     } else {
@@ -242,12 +236,12 @@ const std::vector<EngineProfile>& engine_profiles() {
 }
 
 Result<const EngineProfile*> find_engine(std::string_view name) {
-  const std::string wanted = lower(name);
+  const std::string wanted = lower_case(name);
   std::string known;
   for (const EngineProfile& profile : engine_profiles()) {
-    if (lower(profile.name) == wanted) return &profile;
+    if (lower_case(profile.name) == wanted) return &profile;
     for (const std::string& alias : profile.aliases) {
-      if (lower(alias) == wanted) return &profile;
+      if (lower_case(alias) == wanted) return &profile;
     }
     known += (known.empty() ? "" : ", ") + profile.name;
   }

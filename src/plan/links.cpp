@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/lower_case.h"
 #include "machine/gpu_catalogue.h"
 
 namespace tandem {
@@ -49,9 +49,7 @@ const std::vector<LinkSpec>& link_specs() {
 }
 
 Result<const LinkSpec*> find_link_spec(std::string_view name) {
-  std::string wanted(name);
-  std::transform(wanted.begin(), wanted.end(), wanted.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string wanted = lower_case(name);
   std::string known;
   for (const LinkSpec& spec : link_specs()) {
     if (spec.name == wanted) return &spec;

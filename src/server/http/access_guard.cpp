@@ -4,16 +4,10 @@
 #include <fstream>
 #include <memory>
 
+#include "base/lower_case.h"
+
 namespace tandem {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 // "localhost" of "localhost:8080", "[::1]" of "[::1]:8080".
 std::string_view without_port(std::string_view host) {
@@ -78,7 +72,7 @@ std::optional<ApiError> AccessGuard::check(const HttpRequest& request, bool need
                     0};
   }
   const std::string* origin = request.header("origin");
-  const bool is_same = origin && host && lower(*origin).ends_with("://" + lower(*host));
+  const bool is_same = origin && host && lower_case(*origin).ends_with("://" + lower_case(*host));
   if (origin && !is_same && !is_allowed_origin(*origin)) {
     return ApiError{403,
                     "pages of this origin may not use the server (see --cors-origin)",
@@ -108,9 +102,9 @@ void AccessGuard::decorate(const HttpRequest& request, HttpResponse& response) c
 }
 
 bool AccessGuard::is_allowed_origin(std::string_view origin) const {
-  const std::string given = lower(origin);
+  const std::string given = lower_case(origin);
   for (const std::string& allowed : options_.origins) {
-    if (allowed == "*" || lower(allowed) == given) return true;
+    if (allowed == "*" || lower_case(allowed) == given) return true;
   }
   const auto scheme = given.find("://");
   return scheme != std::string::npos &&
@@ -118,10 +112,10 @@ bool AccessGuard::is_allowed_origin(std::string_view origin) const {
 }
 
 bool AccessGuard::is_allowed_host(std::string_view host) const {
-  const std::string name = lower(without_port(host));
+  const std::string name = lower_case(without_port(host));
   if (is_localhost(name) || is_address(name)) return true;
-  return std::ranges::any_of(options_.hosts,
-                             [&](const std::string& allowed) { return lower(allowed) == name; });
+  return std::ranges::any_of(
+      options_.hosts, [&](const std::string& allowed) { return lower_case(allowed) == name; });
 }
 
 bool AccessGuard::has_valid_key(const HttpRequest& request) const {
@@ -130,7 +124,7 @@ bool AccessGuard::has_valid_key(const HttpRequest& request) const {
   std::string_view given;
   if (const std::string* key = request.header("x-api-key")) given = *key;
   if (const std::string* bearer = request.header("authorization")) {
-    if (lower(std::string_view(*bearer).substr(0, 7)) == "bearer ") {
+    if (lower_case(std::string_view(*bearer).substr(0, 7)) == "bearer ") {
       given = std::string_view(*bearer).substr(7);
     }
   }

@@ -3,17 +3,10 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/lower_case.h"
 
 namespace tandem::http_internal {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 std::string_view view(beast::string_view text) {
   return {text.data(), text.size()};
@@ -80,7 +73,7 @@ HttpRequest RequestReader::head(const std::string& peer) const {
   request.method = view(message.method_string());
   request.path = view(message.target());
   for (const auto& field : message) {
-    request.headers.emplace_back(lower(view(field.name_string())), view(field.value()));
+    request.headers.emplace_back(lower_case(view(field.name_string())), view(field.value()));
   }
   request.peer = peer;
   request.received_us = monotonic_us();
