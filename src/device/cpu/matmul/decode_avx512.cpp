@@ -20,34 +20,38 @@
 namespace tandem::avx512 {
 namespace {
 
-// How far ahead of its use a line is asked for. With several rows of x the lines are used more
-// slowly, but other loads get in between.
-constexpr std::int64_t prefetch_bytes(const PackedTraits& traits, int num_groups, int num_rows) {
-  if (num_rows == 1) return num_groups == 1 ? 3072 : 2048;
-  return num_rows <= 4 || traits.low_bits == 8 ? 4096 : 6144;
-}
-
 // Not _mm_prefetch: GCC 12 drops calls of what does nothing else.
 [[gnu::always_inline]] inline void prefetch(const std::byte* at) {
   asm volatile("prefetcht0 %0" : : "m"(*at));
 }
 
-// A few lines with each block: a chunk's lines all at once would fill the queue of misses and hold
-// up the loads behind them.
-template <ElementType kType>
-[[gnu::always_inline]] inline void prefetch_block(const std::byte* chunk, int block) {
-  constexpr auto kLines =
-      static_cast<int>(ceil_div<std::int64_t>(chunk_bytes(packed_traits(kType), 8), 8 * 64));
-#pragma GCC unroll 16
-  for (int line = 0; line < kLines; ++line) prefetch(chunk + 64 * (block * kLines + line));
+// When a line of memory is asked for, `ahead` bytes before it is used. All of a chunk's lines at
+// once would fill the queue of misses and hold up the loads behind them.
+enum class Ask : std::uint8_t {
+  kWithBlock,  // with each block an eighth of a chunk's lines
+  kWithQuad,   // the same, a line or two with each quad of the block
+  kInStep      // each when the line `ahead` bytes before it is loaded
+};
+
+// How a weight is read: so many groups side by side, each a stream of memory of its own, and when
+// its lines are asked for. Measured (docs/performance.md): the more rows of x, the more slowly
+// lines are used and the more other loads get in between.
+struct ReadPlan {
+  int groups;
+  Ask ask;
+  int ahead;
+};
+constexpr ReadPlan read_plan(const PackedTraits& traits, int num_rows) {
+  const bool super = traits.form == ScaleForm::kSuper || traits.form == ScaleForm::kSuperWithMin;
+  const bool plain = !super && traits.form != ScaleForm::kHalfWithMin && traits.high_bits == 0;
+  if (num_rows == 1 && plain) return {2, Ask::kInStep, 2048};
+  if (num_rows <= 2 && super) return {2, Ask::kWithQuad, num_rows == 1 ? 3072 : 4096};
+  if (num_rows <= 2) return {4, Ask::kWithQuad, 2048};
+  if (traits.sub_block == 16) return {1, Ask::kWithBlock, 8192};
+  if (num_rows <= 4) return {2, Ask::kWithQuad, 4096};
+  return plain ? ReadPlan{1, Ask::kInStep, 8192} : ReadPlan{1, Ask::kWithBlock, 6144};
 }
 
-// One row of x and weights with sub-blocks of 16, which take more unpacking, are read fastest as
-// one stream.
-constexpr int groups_at_once(const PackedTraits& traits, int num_rows) {
-  if (num_rows == 1 && traits.sub_block == 16) return 1;
-  return num_rows <= 2 ? 4 : num_rows <= 4 ? 2 : 1;
-}
 // The kernel that computes num_rows rows of x: those beyond are computed as the last of them once
 // more, which costs less than another pass.
 constexpr int kernel_rows(int num_rows) {
@@ -67,6 +71,11 @@ struct ChunkDecoder {
   static constexpr PackedTraits kTraits = packed_traits(kType);
   static constexpr int kSubs = 32 / kTraits.sub_block;
   static constexpr int kQuads = 8 / kSubs;
+  static constexpr ReadPlan kPlan = read_plan(kTraits, kRows);
+  static constexpr auto kScaleLines =
+      static_cast<int>(ceil_div<std::int64_t>(scales_bytes(kTraits, 8), 64));
+  static constexpr auto kBlockLines =
+      static_cast<int>(ceil_div<std::int64_t>(chunk_bytes(kTraits, 8), 8 * 64));
   using Reader = ChunkReader<kType>;
 
   Operands<kGroups, kRows>& on;
@@ -79,6 +88,35 @@ struct ChunkDecoder {
     for (int i = 0; i < kRows; ++i) {
       chunks[i] = &on.x[i].chunk(chunk_index);
       starts[i] = on.x[i].start(chunk_index);
+    }
+  }
+
+  // Asks for lines of every group, if now is the time of the plan: with quad `quad` of a block, or
+  // with the block (kWithBlock).
+  template <Ask kNow>
+  [[gnu::always_inline]] inline void ask(const Reader (&readers)[kGroups], int block,
+                                         int quad) const {
+    if constexpr (kPlan.ask == kNow) {
+#pragma GCC unroll 4
+      for (const Reader& reader : readers) {
+        if constexpr (kNow == Ask::kInStep) {
+          const auto in_plane = [&](const std::byte* plane, int bits) {
+            if (quad < bits) prefetch(plane + 64 * (block * bits + quad) + kPlan.ahead);
+          };
+          in_plane(reader.low, kTraits.low_bits);
+          in_plane(reader.high, kTraits.high_bits);
+          if (quad == 4 && block < kScaleLines) {
+            prefetch(reader.scales + 64 * block + kPlan.ahead);
+          }
+        } else {
+          constexpr int kSteps = kNow == Ask::kWithQuad ? 8 : 1;
+          const int end = (quad + 1) * kBlockLines / kSteps;
+#pragma GCC unroll 16
+          for (int line = quad * kBlockLines / kSteps; line < end; ++line) {
+            prefetch(reader.scales + kPlan.ahead + 64 * (block * kBlockLines + line));
+          }
+        }
+      }
     }
   }
 
@@ -101,6 +139,8 @@ struct ChunkDecoder {
         // Without this GCC unpacks them again for each use.
         asm("" : "+v"(weights[g]));
       }
+      ask<Ask::kInStep>(readers, block, sub * kQuads + q);
+      ask<Ask::kWithQuad>(readers, block, sub * kQuads + q);
 #pragma GCC unroll 8
       for (int i = 0; i < kRows; ++i) {
         const __m512i codes = broadcast_quad(chunks[i]->codes + j * kTraits.sub_block + 4 * q);
@@ -113,6 +153,7 @@ struct ChunkDecoder {
   }
 
   [[gnu::always_inline]] inline void block(const Reader (&readers)[kGroups], int b) const {
+    ask<Ask::kWithBlock>(readers, b, 0);
     __m512 u[kGroups][kRows];
 #pragma GCC unroll 2
     for (int s = 0; s < kSubs; ++s) {
@@ -178,10 +219,7 @@ template <ElementType kType, int kGroups, int kRows, std::size_t... kG>
   const std::byte* const bytes[kGroups] = {(on.groups[kG] + chunk_index * kChunkBytes)...};
   const typename Decoder::Reader readers[kGroups] = {
       typename Decoder::Reader(bytes[kG], num_blocks)...};
-  for (int b = 0; b < num_blocks; ++b) {
-    (prefetch_block<kType>(bytes[kG] + prefetch_bytes(Decoder::kTraits, kGroups, kRows), b), ...);
-    decoder.block(readers, b);
-  }
+  for (int b = 0; b < num_blocks; ++b) decoder.block(readers, b);
   if constexpr (Decoder::kTraits.form == ScaleForm::kSuperWithMin) {
     (decoder.subtract_mins(readers[kG], static_cast<int>(kG)), ...);
   }
@@ -189,7 +227,7 @@ template <ElementType kType, int kGroups, int kRows, std::size_t... kG>
 
 template <ElementType kType, int kRows>
 void decode_rows(const RoundedKernels::Decode& decode) {
-  constexpr int kGroups = groups_at_once(packed_traits(kType), kRows);
+  constexpr int kGroups = read_plan(packed_traits(kType), kRows).groups;
   constexpr std::make_index_sequence<kGroups> kIndices{};
   Operands<kGroups, kRows> on;
   for (int i = 0; i < kRows; ++i) on.x[i] = decode.x[std::min(i, decode.num_rows - 1)];
@@ -212,7 +250,7 @@ void decode_rows(const RoundedKernels::Decode& decode) {
 }  // namespace
 
 int decode_groups(ElementType type, int num_rows) {
-  return groups_at_once(packed_traits(type), kernel_rows(num_rows));
+  return read_plan(packed_traits(type), kernel_rows(num_rows)).groups;
 }
 
 void decode(const RoundedKernels::Decode& decode) {

@@ -67,12 +67,17 @@ struct ChunkReader {
   const std::byte* high;
   int num_blocks;
   __m512 d;
+  __m512i table;  // of levels, where there is one
 
   [[gnu::always_inline]] inline ChunkReader(const std::byte* chunk, int blocks)
       : scales(chunk), num_blocks(blocks) {
     low = chunk + scales_bytes(kTraits, blocks);
     high = low + low_plane_bytes(kTraits, blocks);
     if constexpr (kSuper) d = _mm512_cvtph_ps(load_256(chunk));
+    // Not where it is used: offset_levels() is a call.
+    if constexpr (kTraits.table != LevelTable::kNone) {
+      table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));
+    }
   }
 
   // The levels of 32 columns, offset added.
@@ -89,7 +94,6 @@ struct ChunkReader {
           high + block * (kTraits.high_bits * kQuadBytes), quads);
     }
     if constexpr (kTraits.table != LevelTable::kNone) {
-      const __m512i table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));
       for (int i = 0; i < 8; ++i) quads[i] = _mm512_shuffle_epi8(table, quads[i]);
     }
   }
@@ -106,7 +110,6 @@ struct ChunkReader {
       q = _mm512_ternarylogic_epi32(q, bits, field_mask<kTraits.high_bits, kLow>(), 0xf8);
     }
     if constexpr (kTraits.table != LevelTable::kNone) {
-      const __m512i table = _mm512_broadcast_i32x4(load_128(offset_levels(kTraits.table).data()));
       q = _mm512_shuffle_epi8(table, q);
     }
     return q;
