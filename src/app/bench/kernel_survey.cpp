@@ -56,11 +56,24 @@ class Survey {
   }
 
  private:
-  // 1e9 bytes a second that each of so many devices reads now.
-  double read_gbps(bool together) const {
-    const double alone = watch_.read_gbps(std::vector<std::string>{all_.front()});
-    if (!together || all_.size() < 2) return alone;
-    return std::min(alone, watch_.read_gbps(all_) / static_cast<double>(all_.size()));
+  // What each of so many devices reads, beside rounds of something else.
+  struct Reading {
+    std::vector<std::vector<double>> alone;
+    std::vector<std::vector<double>> together;
+    std::size_t num_devices = 1;
+
+    // 1e9 bytes a second.
+    double typical() const {
+      const double one = typical_read_gbps(alone);
+      return together.empty()
+                 ? one
+                 : std::min(one, typical_read_gbps(together) / static_cast<double>(num_devices));
+    }
+  };
+  void look(bool together, Reading& reading) const {
+    reading.num_devices = all_.size();
+    reading.alone.push_back(watch_.look_at(std::vector<std::string>{all_.front()}));
+    if (together && all_.size() > 1) reading.together.push_back(watch_.look_at(all_));
   }
 
   std::size_t count(bool together) const { return together ? lab_.num_devices() : 1; }
@@ -95,10 +108,10 @@ class Survey {
   // The first kFromMemory of kRows with weights from memory, and reading beside them: medians.
   Result<MemoryTimes> measure_memory(ElementType type, bool together,
                                      const std::vector<double>& arithmetic) {
-    std::vector<double> reading;
+    Reading reading;
     std::array<std::vector<double>, kFromMemory> seconds;
     for (int round = 0; round < request_.rounds; ++round) {
-      reading.push_back(read_gbps(together));
+      look(together, reading);
       for (std::size_t i = 0; i < kFromMemory; ++i) {
         const auto rows = static_cast<std::int64_t>(kRows[i]);
         const auto work = [rows](KernelLab::Bench& bench) { return multiply(bench, rows); };
@@ -110,7 +123,7 @@ class Survey {
     MemoryTimes times;
     times.bytes =
         static_cast<double>(KernelLab::kWidth * bytes_of(type, KernelLab::kColumns).value_or(0));
-    times.read_gbps = median(std::move(reading));
+    times.read_gbps = reading.typical();
     for (std::size_t i = 0; i < kFromMemory; ++i) {
       times.rows.push_back({median(std::move(seconds[i])), arithmetic[i]});
     }
@@ -183,13 +196,13 @@ class Survey {
   };
   Result<Timed> timed(bool together, const KernelLab::Work& work) {
     std::vector<double> seconds;
-    std::vector<double> reading;
+    Reading reading;
     for (int round = 0; round < request_.rounds; ++round) {
-      reading.push_back(read_gbps(together));
+      look(together, reading);
       TANDEM_TRY(const double once, lab_.seconds_of(count(together), request_.seconds_each, work));
       seconds.push_back(once);
     }
-    return Timed{median(std::move(seconds)), median(std::move(reading))};
+    return Timed{median(std::move(seconds)), reading.typical()};
   }
 
   Status measure_layers(BackendProfile& cpu);

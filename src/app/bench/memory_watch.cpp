@@ -7,7 +7,6 @@
 
 #include "base/cores.h"
 #include "base/log.h"
-#include "base/median.h"
 
 namespace tandem {
 
@@ -23,35 +22,36 @@ Result<MemoryWatch> MemoryWatch::open(const SurveyRequest& request) {
   return watch;
 }
 
-double MemoryWatch::read_gbps(const std::vector<int>& cores) const {
-  double gbps = 0;
+std::vector<double> MemoryWatch::look_at(const std::vector<int>& cores) const {
+  std::vector<double> gbps;
   // On a thread of its own, which the pool may bind.
   std::thread([&] {
     ThreadPool pool(cores);
     pool.bind_caller();
-    gbps = probe_->read_gbps(pool, instruction_set_);
+    gbps = probe_->look(pool, instruction_set_);
   }).join();
   return gbps;
 }
 
 void MemoryWatch::look() {
   for (Set& set : sets_) {
-    set.looks.push_back(read_gbps(set.cores));
-    spdlog::debug("bench: {} read {:.1f} GB/s", fmt::join(set.devices, " + "), set.looks.back());
+    set.looks.push_back(look_at(set.cores));
+    spdlog::debug("bench: {} read {:.1f} GB/s", fmt::join(set.devices, " + "),
+                  fmt::join(set.looks.back(), ", "));
   }
 }
 
-double MemoryWatch::read_gbps(const std::vector<std::string>& devices) const {
+std::vector<double> MemoryWatch::look_at(const std::vector<std::string>& devices) const {
   for (const Set& set : sets_) {
-    if (set.devices == devices) return read_gbps(set.cores);
+    if (set.devices == devices) return look_at(set.cores);
   }
-  return 0;
+  return {};
 }
 
 void MemoryWatch::report(CeilingSurvey& survey) const {
   for (const Set& set : sets_) {
     for (DeviceSetCeilings& found : survey.sets) {
-      if (found.devices == set.devices) found.typical_read_gbps = median(set.looks);
+      if (found.devices == set.devices) found.typical_read_gbps = typical_read_gbps(set.looks);
     }
   }
 }

@@ -20,20 +20,21 @@ class MemoryWatch {
 
   // Reads with every set in turn, which takes about 40 ms each; nothing else should work meanwhile.
   void look();
-  // 1e9 bytes a second that the devices of one set read together, now. `devices`: of the request.
-  double read_gbps(const std::vector<std::string>& devices) const;
-  // The median of all looks: CeilingSurvey::typical_read_gbps.
+  // One look at what the devices of one set read together, for typical_read_gbps(). `devices`: of
+  // the request.
+  std::vector<double> look_at(const std::vector<std::string>& devices) const;
+  // What is typical of all looks: CeilingSurvey::typical_read_gbps.
   void report(CeilingSurvey& survey) const;
 
  private:
   struct Set {
     std::vector<std::string> devices;
     std::vector<int> cores;
-    std::vector<double> looks;
+    std::vector<std::vector<double>> looks;
   };
   MemoryWatch(InstructionSet instruction_set, const CeilingOptions& options)
       : instruction_set_(instruction_set), probe_(std::make_unique<ReadProbe>(options)) {}
-  double read_gbps(const std::vector<int>& cores) const;
+  std::vector<double> look_at(const std::vector<int>& cores) const;
 
   InstructionSet instruction_set_;
   std::unique_ptr<ReadProbe> probe_;

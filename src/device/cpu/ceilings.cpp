@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/median.h"
 #include "device/cpu/ceiling_loops.h"
 
 namespace tandem {
@@ -90,17 +91,16 @@ double read_once(ThreadPool& pool, const Loops& loops, const TouchedMemory& memo
   return static_cast<double>(share * pool.size());
 }
 
-// The best of all patterns raises best.read_gbps.
-void raise_reading(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
-                   const CeilingOptions& options, CpuCeilings& best) {
+// 1e9 bytes a second with each of kReadPatterns; empty without memory.
+std::vector<double> read_rates(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
+                               const CeilingOptions& options) {
+  std::vector<double> gbps;
   for (const ReadPattern& pattern : kReadPatterns) {
-    if (memory.data() == nullptr) return;
-    const double gbps =
-        1e-9 * rate_of(options, [&] { return read_once(pool, loops, memory, pattern); });
-    if (gbps <= best.read_gbps) continue;
-    best.read_gbps = gbps;
-    best.read_pattern = pattern.name;
+    if (memory.data() == nullptr) break;
+    gbps.push_back(1e-9 *
+                   rate_of(options, [&] { return read_once(pool, loops, memory, pattern); }));
   }
+  return gbps;
 }
 
 double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double ops,
@@ -121,7 +121,11 @@ double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double op
 CpuCeilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
                           const CeilingOptions& options) {
   CpuCeilings round;
-  raise_reading(pool, loops, memory, options, round);
+  const std::vector<double> reading = read_rates(pool, loops, memory, options);
+  if (const auto best = std::max_element(reading.begin(), reading.end()); best != reading.end()) {
+    round.read_gbps = *best;
+    round.read_pattern = kReadPatterns[static_cast<std::size_t>(best - reading.begin())].name;
+  }
   const auto rate = [&](ceiling_loops::ComputeLoop loop, double ops) {
     return loop == nullptr ? 0.0 : 1e-9 * compute_rate(pool, loop, ops, options);
   };
@@ -181,10 +185,20 @@ ReadProbe::ReadProbe(const CeilingOptions& options)
 
 ReadProbe::~ReadProbe() = default;
 
-double ReadProbe::read_gbps(ThreadPool& pool, InstructionSet set) const {
-  CpuCeilings best;
-  raise_reading(pool, ceiling_loops::loops_for(set), state_->memory, state_->options, best);
-  return best.read_gbps;
+std::vector<double> ReadProbe::look(ThreadPool& pool, InstructionSet set) const {
+  return read_rates(pool, ceiling_loops::loops_for(set), state_->memory, state_->options);
+}
+
+double typical_read_gbps(std::span<const std::vector<double>> looks) {
+  double most = 0;
+  for (std::size_t pattern = 0; pattern < kReadPatterns.size(); ++pattern) {
+    std::vector<double> gbps;
+    for (const std::vector<double>& look : looks) {
+      if (pattern < look.size()) gbps.push_back(look[pattern]);
+    }
+    if (!gbps.empty()) most = std::max(most, median(std::move(gbps)));
+  }
+  return most;
 }
 
 }  // namespace tandem

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "device/cpu/instruction_set.h"
 #include "device/cpu/thread_pool.h"
@@ -57,13 +59,18 @@ class ReadProbe {
   explicit ReadProbe(const CeilingOptions& options);
   ~ReadProbe();
 
-  // 1e9 bytes a second, the best of all patterns. Blocks for about six times seconds_each. 0 where
-  // there was no memory.
-  double read_gbps(ThreadPool& pool, InstructionSet set) const;
+  // 1e9 bytes a second with each pattern; empty where there was no memory. Blocks for about six
+  // times seconds_each.
+  std::vector<double> look(ThreadPool& pool, InstructionSet set) const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// What memory gave in some looks of one probe: the largest of the patterns' medians. The largest
+// rate of each look would be too high, as others disturb now one pattern and now another. 0 for no
+// looks.
+double typical_read_gbps(std::span<const std::vector<double>> looks);
 
 }  // namespace tandem

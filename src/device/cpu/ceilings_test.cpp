@@ -54,6 +54,15 @@ TEST(Ceilings, TheLargerOfBothCounts) {
   EXPECT_EQ(one.bf16_gflops, 400);
 }
 
+// A pattern that is once quick by chance is not what memory gives.
+TEST(Ceilings, TypicalIsTheBestPatternsMedian) {
+  const std::vector<std::vector<double>> looks = {{30, 38}, {45, 36}, {31, 37}};
+  EXPECT_EQ(typical_read_gbps(looks), 37);
+  EXPECT_EQ(typical_read_gbps({}), 0);
+  const std::vector<std::vector<double>> without_memory = {{}, {}};
+  EXPECT_EQ(typical_read_gbps(without_memory), 0);
+}
+
 // A loop that skipped part of the memory would flatter the ceiling.
 TEST(Ceilings, ReadLoopsReadEveryByte) {
   alignas(64) static std::byte memory[16384];
