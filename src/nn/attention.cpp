@@ -3,15 +3,19 @@
 namespace tandem {
 namespace {
 
-void project_qkv(LayerContext& context, const LayerParameters& layer) {
+Status project_qkv(LayerContext& context, const LayerParameters& layer) {
   const Activations& act = context.activations;
   const std::int64_t tokens = context.batch.num_tokens();
-  const MatmulTarget targets[] = {
-      {layer.query.get(), layer.query_bias.data(), act.q(tokens)},
-      {layer.key.get(), layer.key_bias.data(), act.k(tokens)},
-      {layer.value.get(), layer.value_bias.data(), act.v(tokens)},
+  const auto project = [&](std::int64_t first, const NormArgs& norm) {
+    const std::int64_t count = norm.x.rows;
+    const MatmulTarget targets[] = {
+        {layer.query.get(), layer.query_bias.data(), act.q(tokens).slice_rows(first, count)},
+        {layer.key.get(), layer.key_bias.data(), act.k(tokens).slice_rows(first, count)},
+        {layer.value.get(), layer.value_bias.data(), act.v(tokens).slice_rows(first, count)},
+    };
+    context.stream.norm_matmul(norm, targets);
   };
-  context.stream.norm_matmul(take_norm(context, layer.attention_norm.data()), targets);
+  return for_normed_rows(context, layer.attention_norm.data(), project);
 }
 
 void norm_heads(LayerContext& context, const LayerParameters& layer, MatrixView q, MatrixView k) {
@@ -64,12 +68,11 @@ Status run_attention(LayerContext& context, std::int32_t layer_index, const KvVi
   const std::int64_t tokens = context.batch.num_tokens();
   const MatrixView partial = act.partial(tokens);
   if (layer.query == nullptr) {  // a rank without heads
-    settle(context);
-    context.stream.fill_zero(partial.data, partial.rows * partial.columns * 4);
-    return leave_reduced(context, partial, layer.post_attention_norm.data());
+    TANDEM_TRY_STATUS(settle(context));
+    return reduce_nothing(context, partial, layer.post_attention_norm.data());
   }
 
-  project_qkv(context, layer);
+  TANDEM_TRY_STATUS(project_qkv(context, layer));
 
   const MatrixView q = act.q(tokens);
   const MatrixView k = act.k(tokens);
@@ -84,9 +87,8 @@ Status run_attention(LayerContext& context, std::int32_t layer_index, const KvVi
   const MatrixView heads =
       row_parallel_input(act.attention_out(tokens), act.sizes().attention_out_pad,
                          *layer.attention_output, first_column);
-  const MatmulTarget target{layer.attention_output.get(), nullptr, partial};
-  context.stream.matmul(heads, {&target, 1});
-  return leave_reduced(context, partial, layer.post_attention_norm.data());
+  return multiply_and_reduce(context, heads, *layer.attention_output, partial,
+                             layer.post_attention_norm.data());
 }
 
 }  // namespace tandem

@@ -35,14 +35,14 @@ MatrixView Decoder::hidden() const {
 }
 
 Status Decoder::run_layers(Stream& stream, Communicator& group) {
-  LayerContext context{spec_,  shard_, parameters_, activations_,
-                       stream, group,  *batch_,     sequences_};
+  LayerContext context{spec_,        shard_,     parameters_,
+                       activations_, stream,     group,
+                       *batch_,      sequences_, dynamic_cast<Overlapping*>(&group)};
   for (std::int32_t layer = 0; layer < shard_.num_layers; ++layer) {
     TANDEM_TRY_STATUS(run_attention(context, layer, kv_cache_.layer(layer)));
     TANDEM_TRY_STATUS(run_feed_forward(context, layer));
   }
-  settle(context);
-  return {};
+  return settle(context);
 }
 
 MatrixView Decoder::normed_hidden(Stream& stream) {

@@ -7,29 +7,33 @@ GateKind gate_kind_of(const ModelSpec& spec) {
   return spec.feed_forward.gelu ? GateKind::kGeluTanh : GateKind::kSilu;
 }
 
-// partial = down(act(gate(x)) * up(x)), over this rank's columns of the width.
-void run_dense(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
+// partial = down(act(gate(x)) * up(x)), over this rank's columns of the width, reduced.
+Status run_dense(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
   const Activations& act = context.activations;
   const ActivationSizes& sizes = act.sizes();
   const MatrixView padded = act.gate(partial.rows);
-  const MatmulTarget gate{layer.gate.get(), nullptr,
-                          padded.slice_columns(sizes.gate_pad, sizes.ffn)};
-  const MatmulTarget up{layer.up.get(), nullptr, act.up(partial.rows)};
-  context.stream.norm_gated_matmul(take_norm(context, layer.ffn_norm.data()),
-                                   gate_kind_of(context.spec), gate, up);
+  const MatrixView gated = padded.slice_columns(sizes.gate_pad, sizes.ffn);
+  const auto widen = [&](std::int64_t first, const NormArgs& norm) {
+    const std::int64_t count = norm.x.rows;
+    const MatmulTarget gate{layer.gate.get(), nullptr, gated.slice_rows(first, count)};
+    const MatmulTarget up{layer.up.get(), nullptr, act.up(partial.rows).slice_rows(first, count)};
+    context.stream.norm_gated_matmul(norm, gate_kind_of(context.spec), gate, up);
+  };
+  TANDEM_TRY_STATUS(for_normed_rows(context, layer.ffn_norm.data(), widen));
   const MatrixView wide =
       row_parallel_input(padded, sizes.gate_pad, *layer.down, context.shard.ffn.begin);
-  const MatmulTarget output{layer.down.get(), nullptr, partial};
-  context.stream.matmul(wide, {&output, 1});
+  return multiply_and_reduce(context, wide, *layer.down, partial, layer.post_ffn_norm.data());
 }
 
 // The same for each token's chosen experts, weighted. Every rank routes alike: the router is
-// replicated, and so are its input's bits.
-void run_experts(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
+// replicated, and so are its input's bits. Reduced as a whole: how experts' products are tiled, and
+// with it their bits, depends on how many tokens there are.
+Status run_experts(LayerContext& context, const LayerParameters& layer, MatrixView partial) {
   const Activations& act = context.activations;
-  const NormArgs norm = take_norm(context, layer.ffn_norm.data());
-  context.stream.add_norm(norm);
-  const MatrixView x = norm.out;
+  TANDEM_TRY_STATUS(
+      for_normed_rows(context, layer.ffn_norm.data(),
+                      [&](std::int64_t, const NormArgs& norm) { context.stream.add_norm(norm); }));
+  const MatrixView x = act.normed(partial.rows);
   const ActivationSizes& sizes = act.sizes();
   const FeedForwardSpec& ffn = context.spec.feed_forward;
   const MatrixView logits = act.router_logits(x.rows);
@@ -62,6 +66,7 @@ void run_experts(LayerContext& context, const LayerParameters& layer, MatrixView
   context.stream.expert_matmul(args);
   context.stream.combine_experts(act.expert_out(pairs), act.expert_weights(), ffn.num_experts_used,
                                  partial);
+  return leave_reduced(context, partial, layer.post_ffn_norm.data());
 }
 
 }  // namespace
@@ -71,17 +76,14 @@ Status run_feed_forward(LayerContext& context, std::int32_t layer_index) {
   const Activations& act = context.activations;
   const std::int64_t tokens = context.batch.num_tokens();
   const MatrixView partial = act.partial(tokens);
+  const bool has_experts = context.spec.feed_forward.num_experts > 0;
   if (layer.down == nullptr) {  // a rank without columns or experts
-    settle(context);
+    TANDEM_TRY_STATUS(settle(context));
+    if (!has_experts) return reduce_nothing(context, partial, layer.post_ffn_norm.data());
     context.stream.fill_zero(partial.data, partial.rows * partial.columns * 4);
     return leave_reduced(context, partial, layer.post_ffn_norm.data());
   }
-  if (layer.router != nullptr) {
-    run_experts(context, layer, partial);
-  } else {
-    run_dense(context, layer, partial);
-  }
-  return leave_reduced(context, partial, layer.post_ffn_norm.data());
+  return has_experts ? run_experts(context, layer, partial) : run_dense(context, layer, partial);
 }
 
 }  // namespace tandem

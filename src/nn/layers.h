@@ -1,8 +1,10 @@
 #pragma once
 
 #include <span>
+#include <utility>
 
 #include "comm/communicator.h"
+#include "comm/overlapping.h"
 #include "model/rank_shard.h"
 #include "nn/activations.h"
 #include "nn/kv_cache.h"
@@ -10,6 +12,16 @@
 #include "nn/step_batch.h"
 
 namespace tandem {
+
+// What a half of a layer has computed and hidden has not taken yet: the next norm adds it, in one
+// pass where the device can.
+struct Residual {
+  MatrixView sum;  // [num_tokens, hidden]; no rows: nothing
+  // More than 0: parts of so many rows are still being summed. Whoever takes one awaits it, and
+  // then applies the post-norm (null: none).
+  std::int64_t rows_at_once = 0;
+  const float* post_norm = nullptr;
+};
 
 // All that a layer works with on one rank in one step; owns nothing.
 struct LayerContext {
@@ -21,9 +33,8 @@ struct LayerContext {
   Communicator& group;
   const StepBatch& batch;
   std::span<const SequenceSlice> sequences;  // of the batch, for attention
-  // What the half before has computed and hidden has not taken yet: the next norm adds it, in one
-  // pass where the device can. No rows: nothing.
-  MatrixView residual = {};
+  Overlapping* overlapping = nullptr;        // the group, if it is one
+  Residual residual = {};
 };
 
 // The two halves of a decoder layer. Each reads hidden, and leaves in context.residual what is to
@@ -35,15 +46,42 @@ struct LayerContext {
 Status run_attention(LayerContext& context, std::int32_t layer_index, const KvView& kv);
 Status run_feed_forward(LayerContext& context, std::int32_t layer_index);
 
-// hidden += residual.
-void settle(LayerContext& context);
+// hidden += residual. Errors are those of the sums that were awaited.
+Status settle(LayerContext& context);
 
-// The norm with which a half begins, which takes the residual; its result goes to normed().
-NormArgs take_norm(LayerContext& context, const float* weight);
+// Awaits rows [first, first + count) of a residual that is in parts; returns them.
+Result<MatrixView> take_part(LayerContext& context, const Residual& residual, std::int64_t first,
+                             std::int64_t count);
+
+// The norm with which a half begins and which takes the residual: calls body(first row, NormArgs)
+// for the tokens' rows, all at once, or in the parts in which the residual is summed, so that body
+// computes one while the next is being summed. The normed rows go to normed().
+template <typename Body>
+Status for_normed_rows(LayerContext& context, const float* weight, Body&& body) {
+  const std::int64_t tokens = context.batch.num_tokens();
+  const auto epsilon = static_cast<float>(context.spec.norm_epsilon);
+  const MatrixView hidden = context.activations.hidden(tokens);
+  const MatrixView normed = context.activations.normed(tokens);
+  const Residual residual = std::exchange(context.residual, {});
+  const std::int64_t at_once = residual.rows_at_once > 0 ? residual.rows_at_once : tokens;
+  return for_row_parts(tokens, at_once, [&](std::int64_t first, std::int64_t count) -> Status {
+    TANDEM_TRY(const MatrixView part, take_part(context, residual, first, count));
+    body(first, NormArgs{hidden.slice_rows(first, count), part, weight, epsilon,
+                         normed.slice_rows(first, count)});
+    return {};
+  });
+}
 
 // Sums the ranks' partial results, applies the post-norm where the model has one (`post_norm` may
 // be null), and leaves the sum to be added to hidden.
 Status leave_reduced(LayerContext& context, MatrixView partial, const float* post_norm);
+
+// partial = x * weight^T, reduced as above: in parts, where the group can sum one while the next is
+// multiplied.
+Status multiply_and_reduce(LayerContext& context, MatrixView x, const Weight& weight,
+                           MatrixView partial, const float* post_norm);
+// A rank's zeros where the others multiply_and_reduce().
+Status reduce_nothing(LayerContext& context, MatrixView partial, const float* post_norm);
 
 // The columns of `padded` that a row-parallel weight reads: `begin` is the first column of this
 // rank's own in the whole matrix, `pad` the columns of `padded` before it.

@@ -6,7 +6,10 @@ namespace tandem {
 
 ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown,
                                            std::int64_t from_step)
-    : inner_(std::move(inner)), slowdown_(slowdown), steps_until_slow_(from_step) {}
+    : inner_(std::move(inner)),
+      overlapping_(dynamic_cast<Overlapping*>(inner_.get())),
+      slowdown_(slowdown),
+      steps_until_slow_(from_step) {}
 
 Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
   before_collective();
@@ -27,6 +30,22 @@ Status ObservedCommunicator::barrier() {
   before_collective();
   Status status = inner_->barrier();
   after_collective();
+  return status;
+}
+
+std::int64_t ObservedCommunicator::rows_at_once(const MatrixView& x) const {
+  return overlapping_ == nullptr || slowdown_ > 0 ? x.rows : overlapping_->rows_at_once(x);
+}
+
+Status ObservedCommunicator::begin_sum(Stream& stream, MatrixView part) {
+  Status status = overlapping_->begin_sum(stream, part);
+  sign();
+  return status;
+}
+
+Status ObservedCommunicator::await_sum(Stream& stream) {
+  Status status = overlapping_->await_sum(stream);
+  sign();
   return status;
 }
 

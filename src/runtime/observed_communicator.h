@@ -4,13 +4,14 @@
 #include <memory>
 
 #include "comm/communicator.h"
+#include "comm/overlapping.h"
 #include "comm/recordable.h"
 
 namespace tandem {
 
 // A rank's seat as the runtime watches it: every collective counts as a sign of life, and for tests
 // and `bench` the time between two collectives, the rank's own arithmetic, can be stretched.
-class ObservedCommunicator : public Communicator {
+class ObservedCommunicator : public Communicator, public Overlapping {
  public:
   // slowdown: 0.2 makes the arithmetic between collectives take 20 % longer, once `from_step` steps
   // are done.
@@ -23,6 +24,11 @@ class ObservedCommunicator : public Communicator {
   Status all_gather_columns(Stream& stream, MatrixView x,
                             const std::vector<std::int64_t>& offsets) override;
   Status barrier() override;
+  // As a whole where `inner` does not overlap, or where the arithmetic between collectives is
+  // stretched, for which nothing may go on beside them.
+  std::int64_t rows_at_once(const MatrixView& x) const override;
+  Status begin_sum(Stream& stream, MatrixView part) override;
+  Status await_sum(Stream& stream) override;
   void abort(const Error& reason) override { inner_->abort(reason); }
   const CommStats& stats() const override { return inner_->stats(); }
   void reset_stats() override { inner_->reset_stats(); }
@@ -43,6 +49,7 @@ class ObservedCommunicator : public Communicator {
   void after_collective();
 
   std::unique_ptr<Communicator> inner_;
+  Overlapping* overlapping_ = nullptr;  // inner_, if it is one
   double slowdown_;
   std::int64_t steps_until_slow_;
   std::int64_t arithmetic_began_ns_ = 0;

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/checked.h"
 #include "device/cuda/cuda_error.h"
 
 namespace tandem::cuda {
@@ -66,7 +67,7 @@ CudaCommunicator::~CudaCommunicator() {
       ErrorCode::kPeerLost, "rank " + std::to_string(rank()) + " left the group", {}, {}, {}});
 }
 
-Result<cudaStream_t> CudaCommunicator::begin(Stream& stream) {
+Result<CudaCommunicator::Lane> CudaCommunicator::begin(Stream& stream) {
   if (auto failure = memory_->failure()) return *failure;
   CudaStream& queue = cuda_stream_of(stream);
   if (queue.poison()) {
@@ -77,45 +78,87 @@ Result<cudaStream_t> CudaCommunicator::begin(Stream& stream) {
     queue.set_check(this, [memory = memory_, rank = rank()] { return memory->check(rank); });
   }
   TANDEM_CUDA_TRY(cudaSetDevice(queue.context().gpu.index), "cannot use the GPU");
-  return queue.context().stream;
+  return Lane{queue.context().stream, terms_};
 }
 
 Status CudaCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
-  TANDEM_TRY(cudaStream_t queue, begin(stream));
+  TANDEM_TRY(const Lane lane, begin(stream));
+  TANDEM_CHECK(side_ == nullptr || side_->num_open() == 0, "sums are awaited before a collective");
   ++stats_.num_reductions;
   if (size() == 1 || x.rows == 0 || x.columns == 0) return {};
-  Status status = reduce(queue, x, x.rows * x.columns * kFloatBytes);
+  Status status = reduce(lane, x);
   if (!status.ok()) abort(status.error());
   return status;
 }
 
-Status CudaCommunicator::reduce(cudaStream_t stream, MatrixView x, std::int64_t bytes) {
+void CudaCommunicator::overlap_on(std::unique_ptr<SideStream> side, const OverlapTerms& terms) {
+  side_ = std::move(side);
+  overlap_ = terms;
+}
+
+std::int64_t CudaCommunicator::rows_at_once(const MatrixView& x) const {
+  if (side_ == nullptr || x.rows == 0 || x.columns == 0) return x.rows;
+  const std::int64_t rows = overlapped_rows(x.rows, x.columns, overlap_);
+  const std::int64_t last = x.rows - (ceil_div(x.rows, rows) - 1) * rows;
+  // Narrow wires round more often in two shots than in one.
+  const auto is_one_shot = [&](std::int64_t count) {
+    return count * x.columns * kFloatBytes < crossovers_.two_shot;
+  };
+  const bool rounds_alike =
+      options_.wire == WireType::kF32 || is_one_shot(std::min(rows, last)) == is_one_shot(x.rows);
+  return rounds_alike ? rows : x.rows;
+}
+
+// The order among collectives is that of the calls on every rank: a sum on the side stream begins
+// behind what the stream was given before, and other collectives behind the sums that were awaited.
+Status CudaCommunicator::begin_sum(Stream& stream, MatrixView part) {
+  TANDEM_TRY(const Lane lane, begin(stream));
+  TANDEM_CHECK(side_ != nullptr, "the group said that it overlaps");
+  ++stats_.num_reductions;
+  Status status = side_->begin(lane.stream);
+  const WaitTerms terms = memory_->terms_of(rank(), options_.deadline_us, true);
+  if (status.ok()) status = reduce({side_->stream(), terms}, part);
+  if (status.ok()) status = side_->end();
+  if (!status.ok()) abort(status.error());
+  return status;
+}
+
+Status CudaCommunicator::await_sum(Stream& stream) {
+  TANDEM_TRY(const Lane lane, begin(stream));
+  Status status = side_->await(lane.stream);
+  if (!status.ok()) abort(status.error());
+  return status;
+}
+
+Status CudaCommunicator::reduce(const Lane& lane, MatrixView x) {
+  const std::int64_t bytes = x.rows * x.columns * kFloatBytes;
   const bool one_shot = bytes < crossovers_.two_shot;
   stats_.sent_bytes += one_shot ? (size() - 1) * bytes : 2 * (size() - 1) * bytes / size();
   // A sum that is rounded at every hop would be worse than two-shot's; NCCL and copy engines move
   // float32 alone.
   if (bytes >= crossovers_.ring && options_.wire == WireType::kF32) {
     const bool is_dense = x.row_stride == x.columns || x.rows == 1;
-    if (large_ != nullptr && is_dense) return large_->all_reduce_sum(rank(), stream, x);
-    return reduce_ring(stream, x);
+    if (large_ != nullptr && is_dense) return large_->all_reduce_sum(rank(), lane.stream, x);
+    return reduce_ring(lane, x);
   }
   const std::int64_t most =
       one_shot ? memory_->layout().one_shot_bytes : InboxLayout::kTwoShotBytes;
   return for_parts(x, most / kFloatBytes,
-                   [&](MatrixView part) { return reduce_by_kernel(stream, part, one_shot); });
+                   [&](MatrixView part) { return reduce_by_kernel(lane, part, one_shot); });
 }
 
-Status CudaCommunicator::reduce_by_kernel(cudaStream_t stream, MatrixView piece, bool one_shot) {
+Status CudaCommunicator::reduce_by_kernel(const Lane& lane, MatrixView piece, bool one_shot) {
   const InboxLayout& layout = memory_->layout();
   ReduceCall call;
   call.x = units_of(piece);
   call.seats = seats_;
-  call.terms = terms_;
+  call.terms = lane.terms;
   call.sequence = ++sequence_;
   call.inbox_offset = next_half();
   call.slot_bytes = one_shot ? layout.one_shot_slot_bytes : layout.two_shot_slot_bytes;
   const auto start = one_shot ? reduce_one_shot : reduce_two_shot;
-  return status_of(start(stream, options_.wire, unit_of(piece), call), "cannot start a reduction");
+  return status_of(start(lane.stream, options_.wire, unit_of(piece), call),
+                   "cannot start a reduction");
 }
 
 Status CudaCommunicator::all_gather_columns(Stream& stream, MatrixView x,
@@ -123,7 +166,8 @@ Status CudaCommunicator::all_gather_columns(Stream& stream, MatrixView x,
   TANDEM_CHECK(static_cast<int>(offsets.size()) == size() + 1 && offsets.front() == 0 &&
                    offsets.back() == x.columns,
                "offsets cut the columns among the ranks");
-  TANDEM_TRY(cudaStream_t queue, begin(stream));
+  TANDEM_TRY(const Lane lane, begin(stream));
+  TANDEM_CHECK(side_ == nullptr || side_->num_open() == 0, "sums are awaited before a collective");
   ++stats_.num_transfers;
   if (size() == 1 || x.rows == 0 || x.columns == 0) return {};
   GatherCall call;
@@ -136,14 +180,14 @@ Status CudaCommunicator::all_gather_columns(Stream& stream, MatrixView x,
     if (i > 0) widest = std::max(widest, offsets[i] - offsets[i - 1]);
   }
   call.seats = seats_;
-  call.terms = terms_;
+  call.terms = lane.terms;
   call.slot_bytes = memory_->layout().one_shot_slot_bytes;
   const std::int64_t most = memory_->layout().one_shot_bytes / kFloatBytes;
   for (call.begin = 0; call.begin < x.rows * widest; call.begin = call.end) {
     call.end = std::min(call.begin + most, x.rows * widest);
     call.sequence = ++sequence_;
     call.inbox_offset = next_half();
-    TANDEM_CUDA_TRY(gather_columns(queue, call), "cannot start a gathering");
+    TANDEM_CUDA_TRY(gather_columns(lane.stream, call), "cannot start a gathering");
   }
   stats_.sent_bytes +=
       (size() - 1) * x.rows * kFloatBytes * (call.offsets[rank() + 1] - call.offsets[rank()]);
@@ -164,7 +208,9 @@ void CudaCommunicator::abort(const Error& reason) {
 const CommStats& CudaCommunicator::stats() const {
   const volatile RankReport& report = memory_->report_of(rank());
   stats_.wait_seconds = 1e-9 * static_cast<double>(report.wait_ns - wait_ns_at_reset_);
-  stats_.move_seconds = 1e-9 * static_cast<double>(report.move_ns - move_ns_at_reset_);
+  if (side_ != nullptr) stood_still_seconds_ += side_->take_stood_still_seconds();
+  stats_.move_seconds =
+      1e-9 * static_cast<double>(report.move_ns - move_ns_at_reset_) + stood_still_seconds_;
   return stats_;
 }
 
@@ -172,6 +218,8 @@ void CudaCommunicator::reset_stats() {
   const volatile RankReport& report = memory_->report_of(rank());
   wait_ns_at_reset_ = report.wait_ns;
   move_ns_at_reset_ = report.move_ns;
+  if (side_ != nullptr) (void)side_->take_stood_still_seconds();
+  stood_still_seconds_ = 0;
   stats_ = {};
 }
 

@@ -4,6 +4,9 @@
 
 #include "comm/cuda/group_memory.h"
 #include "comm/cuda/large_reduce.h"
+#include "comm/cuda/overlap.h"
+#include "comm/cuda/side_stream.h"
+#include "comm/overlapping.h"
 #include "comm/recordable.h"
 #include "device/cuda/cuda_stream.h"
 
@@ -17,7 +20,7 @@ struct Crossovers {
 Crossovers usual_crossovers(const InboxLayout& layout, ReduceAlgorithm algorithm);
 
 // One rank's seat in a group of GPUs; see cuda_group.h.
-class CudaCommunicator : public Communicator, public Recordable {
+class CudaCommunicator : public Communicator, public Recordable, public Overlapping {
  public:
   // host: the same rank's seat in a group of threads, for barriers.
   // large: what takes the place of the ring; may be null.
@@ -38,18 +41,29 @@ class CudaCommunicator : public Communicator, public Recordable {
   const CommStats& stats() const override;
   void reset_stats() override;
   void set_crossovers(const Crossovers& crossovers) { crossovers_ = crossovers; }
+  // From here on sums may go on beside arithmetic, on `side`. terms: the same for every rank.
+  void overlap_on(std::unique_ptr<SideStream> side, const OverlapTerms& terms);
+
+  std::int64_t rows_at_once(const MatrixView& x) const override;
+  Status begin_sum(Stream& stream, MatrixView part) override;
+  Status await_sum(Stream& stream) override;
 
  private:
+  // Where a reduction's kernels go, and how they wait.
+  struct Lane {
+    cudaStream_t stream = nullptr;
+    WaitTerms terms;
+  };
   // Enters the collective if the group and the stream are sound.
-  Result<cudaStream_t> begin(Stream& stream);
-  Status reduce(cudaStream_t stream, MatrixView x, std::int64_t bytes);
-  Status reduce_by_kernel(cudaStream_t stream, MatrixView piece, bool one_shot);
+  Result<Lane> begin(Stream& stream);
+  Status reduce(const Lane& lane, MatrixView x);
+  Status reduce_by_kernel(const Lane& lane, MatrixView piece, bool one_shot);
   // ring.cpp
-  Status reduce_ring(cudaStream_t stream, MatrixView x);
-  Status grow_sum(cudaStream_t stream, const MatrixView& piece);
-  Status spread_sum(cudaStream_t stream, const MatrixView& piece);
-  Status send_piece(cudaStream_t stream, int ring, std::int64_t number, const MatrixView& piece);
-  Status await(cudaStream_t stream, int flag, std::int64_t count, int peer);
+  Status reduce_ring(const Lane& lane, MatrixView x);
+  Status grow_sum(const Lane& lane, const MatrixView& piece);
+  Status spread_sum(const Lane& lane, const MatrixView& piece);
+  Status send_piece(const Lane& lane, int ring, std::int64_t number, const MatrixView& piece);
+  Status await(const Lane& lane, int flag, std::int64_t count, int peer);
   std::int64_t next_half() { return num_halves_used_++ % 2 * memory_->layout().half_bytes; }
 
   std::shared_ptr<GroupMemory> memory_;
@@ -59,6 +73,8 @@ class CudaCommunicator : public Communicator, public Recordable {
   Crossovers crossovers_;
   Seats seats_;
   WaitTerms terms_;
+  std::unique_ptr<SideStream> side_;  // null: nothing overlaps
+  OverlapTerms overlap_;
   std::uint32_t sequence_ = 0;
   std::int64_t num_halves_used_ = 0;
   std::int64_t pieces_grown_ = 0;
@@ -66,6 +82,7 @@ class CudaCommunicator : public Communicator, public Recordable {
   mutable CommStats stats_;
   std::uint64_t wait_ns_at_reset_ = 0;
   std::uint64_t move_ns_at_reset_ = 0;
+  mutable double stood_still_seconds_ = 0;  // for sums beside arithmetic, since the reset
 };
 
 // Calls body(part) for parts of x of at most `max_floats` numbers each: whole rows, or parts of

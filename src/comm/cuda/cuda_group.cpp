@@ -1,10 +1,12 @@
 #include "comm/cuda/cuda_group.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/clock.h"
 #include "comm/cuda/crossovers.h"
 #include "comm/cuda/cuda_communicator.h"
+#include "comm/cuda/gpu_of_device.h"
 #include "comm/cuda/peer_check.h"
 #include "comm/nccl/nccl_reduce.h"
 
@@ -107,18 +109,35 @@ Result<GpuTransport> choose_transport(const std::vector<int>& gpus,
                {}};
 }
 
-Result<std::vector<int>> gpus_of(std::span<Device* const> devices) {
+// The GPUs of a group's ranks.
+struct GroupGpus {
+  std::vector<int> indices;     // CUDA's numbers
+  int num_multiprocessors = 1;  // of the largest
+};
+
+Result<GroupGpus> gpus_of(std::span<Device* const> devices) {
   if (devices.empty() || devices.size() > static_cast<std::size_t>(kMaxRanks)) {
     return unsupported({}, "a group of GPUs has another number of ranks",
                        "1 to " + std::to_string(kMaxRanks), std::to_string(devices.size()));
   }
-  std::vector<int> gpus;
+  GroupGpus gpus;
   for (Device* device : devices) {
     TANDEM_CHECK(device->info().kind == DeviceKind::kCuda, "a group of GPUs");
-    const auto stream = device->create_stream();
-    gpus.push_back(cuda_stream_of(*stream).context().gpu.index);
+    const GpuTraits traits = gpu_of_device(*device);
+    gpus.indices.push_back(traits.index);
+    gpus.num_multiprocessors = std::max(gpus.num_multiprocessors, traits.num_multiprocessors);
   }
   return gpus;
+}
+
+Status let_overlap(const Trial& trial, const GroupGpus& gpus, const CudaGroupOptions& options) {
+  if (!options.overlap || gpus.indices.size() == 1) return {};
+  for (std::size_t rank = 0; rank < gpus.indices.size(); ++rank) {
+    TANDEM_TRY(auto side, SideStream::create(gpus.indices[rank]));
+    trial.communicators[rank]->overlap_on(std::move(side),
+                                          {gpus.num_multiprocessors, options.overlap_rows});
+  }
+  return {};
 }
 
 }  // namespace
@@ -126,7 +145,8 @@ Result<std::vector<int>> gpus_of(std::span<Device* const> devices) {
 
 Result<CudaGroup> create_cuda_group(std::span<Device* const> devices,
                                     const CudaGroupOptions& options) {
-  TANDEM_TRY(const std::vector<int> gpus, cuda::gpus_of(devices));
+  TANDEM_TRY(const cuda::GroupGpus group_gpus, cuda::gpus_of(devices));
+  const std::vector<int>& gpus = group_gpus.indices;
   CudaGroup group;
   TANDEM_TRY(group.transport, cuda::choose_transport(gpus, devices, options, group.notes));
   TANDEM_TRY(auto large, cuda::try_nccl(gpus, devices, options, group.notes));
@@ -137,6 +157,7 @@ Result<CudaGroup> create_cuda_group(std::span<Device* const> devices,
                cuda::measure_crossovers(trial.communicators, devices, options.max_bytes));
     for (cuda::CudaCommunicator* seat : trial.communicators) seat->set_crossovers(measured);
   }
+  TANDEM_TRY_STATUS(cuda::let_overlap(trial, group_gpus, options));
   group.seats = std::move(trial.seats);
   return group;
 }

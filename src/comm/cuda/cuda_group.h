@@ -32,6 +32,10 @@ struct CudaGroupOptions {
   bool measure_crossovers = false;
   std::int64_t max_bytes = std::int64_t{16} << 20;
   bool use_nccl = true;  // where it is installed and every rank has a GPU of its own
+  // Sum beside the arithmetic of large steps (comm/overlapping.h): the matrices of a prefill in a
+  // few parts, see overlap.h. overlap_rows: in parts of so many rows whatever they are; for tests.
+  bool overlap = true;
+  std::int64_t overlap_rows = 0;
 };
 
 struct CudaGroup {
@@ -42,7 +46,8 @@ struct CudaGroup {
 
 // Seats for ranks of this process that work on GPUs (made by create_cuda_device; several may share
 // one). Collectives are kernels on the ranks' streams that wait for each other by flags: no call
-// waits for a device, and they may be recorded in a graph. What goes wrong in one (kPeerLost,
+// waits for a device, and they may be recorded in a graph. The seats are Overlapping, with a stream
+// of their own on each GPU for sums beside arithmetic. What goes wrong in one (kPeerLost,
 // kDeadline) is returned by the next call on the seat and by the stream's synchronize().
 //
 // At the start every pair of GPUs proves that what one writes into the other's memory arrives, in

@@ -51,6 +51,8 @@ struct WaitTerms {
   RankReport* report = nullptr;
   std::uint64_t* times_ns = nullptr;  // [2] in the GPU's memory: what the report gets
   std::uint64_t deadline_ns = 0;
+  // The kernel runs beside the rank's arithmetic: its times are nobody's loss, and not reported.
+  bool is_beside = false;
 };
 
 // A matrix of float32 as units of one or four numbers that lie together. How it is cut depends on

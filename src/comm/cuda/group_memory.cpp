@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::int64_t kAlignment = kBufferAlignment;
 constexpr std::int64_t kFlagBytes = std::int64_t{kNumFlags} * 4;
+constexpr std::int64_t kTimes =
+    2;  // of WaitTerms, once for kernels beside arithmetic and once more
 
 }  // namespace
 
@@ -76,7 +78,8 @@ Status GroupMemory::allocate(std::span<Device* const> devices) {
     }
     seats_.inboxes[rank] = inbox;
     seats_.flags[rank] = reinterpret_cast<std::uint32_t*>(inbox + layout_.total_bytes);
-    TANDEM_TRY(std::byte * times, allocate_on(device, gpu_of(rank), 2 * sizeof(std::uint64_t)));
+    TANDEM_TRY(std::byte * times,
+               allocate_on(device, gpu_of(rank), 2 * kTimes * sizeof(std::uint64_t)));
     times_ns_[static_cast<std::size_t>(rank)] = reinterpret_cast<std::uint64_t*>(times);
   }
   return {};
@@ -96,11 +99,12 @@ Seats GroupMemory::seats_of(int rank) const {
   return seats;
 }
 
-WaitTerms GroupMemory::terms_of(int rank, std::int64_t deadline_us) const {
+WaitTerms GroupMemory::terms_of(int rank, std::int64_t deadline_us, bool is_beside) const {
   WaitTerms terms;
   terms.abort = abort_;
   terms.report = reports_ + rank;
-  terms.times_ns = times_ns_[static_cast<std::size_t>(rank)];
+  terms.times_ns = times_ns_[static_cast<std::size_t>(rank)] + (is_beside ? kTimes : 0);
+  terms.is_beside = is_beside;
   terms.deadline_ns = static_cast<std::uint64_t>(deadline_us) * 1000;
   return terms;
 }

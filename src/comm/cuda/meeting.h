@@ -24,8 +24,11 @@ __device__ inline bool wait_for_flag(const std::uint32_t* flag, std::uint32_t wa
     if (began == 0) began = now;
     const bool aborted = load_flag(terms.abort) != 0;
     if (!aborted && now - began < terms.deadline_ns) continue;
-    store_flag(&terms.report->late_rank, static_cast<std::uint32_t>(peer));
-    store_flag(&terms.report->failed, aborted ? kFailedByAbort : kFailedByDeadline);
+    // What ended the first wait stays: those behind it are only told to stop.
+    if (load_flag(&terms.report->failed) == 0) {
+      store_flag(&terms.report->late_rank, static_cast<std::uint32_t>(peer));
+      store_flag(&terms.report->failed, aborted ? kFailedByAbort : kFailedByDeadline);
+    }
     store_flag(terms.abort, 1);
     return false;
   }
@@ -81,6 +84,7 @@ class MoveWatch {
     if (!counts()) return;
     const std::uint64_t waited = terms_.times_ns[0];
     terms_.times_ns[1] += clock_ns() - began_ns_ - (waited - waited_ns_);
+    if (terms_.is_beside) return;
     terms_.report->wait_ns = waited;
     terms_.report->move_ns = terms_.times_ns[1];
   }

@@ -17,7 +17,7 @@ __global__ void await_flag_kernel(const std::uint32_t* flag, std::uint32_t value
   const std::uint64_t began = clock_ns();
   (void)wait_for_flag(flag, value, peer, terms);
   terms.times_ns[0] += clock_ns() - began;
-  terms.report->wait_ns = terms.times_ns[0];
+  if (!terms.is_beside) terms.report->wait_ns = terms.times_ns[0];
 }
 
 __global__ void add_slot_kernel(MatrixView x, const float* slot) {

@@ -13,9 +13,6 @@ namespace {
 
 constexpr std::int64_t kAlignment = 256;
 
-// From this many rows of x on, products are bound by arithmetic and take tiles of 64: below, too
-// few blocks of threads would have work (a matrix of 4096 rows has 32 blocks a tile).
-constexpr std::int64_t kManyFrom = 129;
 // With experts, from this many pairs on (on average, an expert).
 constexpr std::int64_t kManyPairsFrom = 33;
 // So few pairs are computed one by one, without sorting them first.

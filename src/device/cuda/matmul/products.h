@@ -8,6 +8,12 @@
 
 namespace tandem::cuda {
 
+// From this many rows of x on, products are bound by arithmetic and take tiles of kManyRows of
+// them: below, too few blocks of threads would have work (a matrix of 4096 rows has 32 blocks a
+// tile). The bits of a row of y depend on which side of it x.rows is, and on nothing else of
+// x.rows.
+inline constexpr std::int64_t kManyFrom = 129;
+
 // One result: of a weight in fragments, or of F32 in the rows of the file.
 struct ViewTarget {
   WeightView weight;
