@@ -95,6 +95,17 @@ Result<Plan> plan_with_processor(const ModelSpec& spec, const std::vector<Machin
   return plan;
 }
 
+// GPUs and cores in one list, where the request says how they share the model. Shares alone are
+// those of stages: a layer that a GPU and cores share is as slow as the cores.
+std::optional<Result<Plan>> plan_as_named(const ModelSpec& spec,
+                                          const std::vector<MachineDevice>& devices,
+                                          PlanRequest request) {
+  if (leaves_split_open(request)) return std::nullopt;
+  const bool has_shares_alone = !request.split && !request.group_size && !request.num_stages;
+  if (has_shares_alone) request.split = SplitMode::kLayer;
+  return choose_plan(spec, devices, request);
+}
+
 }  // namespace
 
 Result<Plan> choose_placed_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
@@ -104,11 +115,14 @@ Result<Plan> choose_placed_plan(const ModelSpec& spec, const std::vector<Machine
   for (const MachineDevice& device : devices) {
     (device.kind == MachineDeviceKind::kGpu ? gpus : cpus).push_back(device);
   }
-  const bool as_named = offload.devices_are_named && !offload.gpu_layers;
-  if (cpus.empty() && as_named) return plan_on_gpus(spec, gpus, request, offload);
-  if (gpus.empty() || as_named) return choose_plan(spec, devices, request);
+  if (gpus.empty()) return choose_plan(spec, devices, request);
+  if (offload.devices_are_named && !offload.gpu_layers) {
+    if (cpus.empty()) return plan_on_gpus(spec, gpus, request, offload);
+    if (auto as_named = plan_as_named(spec, devices, request)) return *std::move(as_named);
+  }
   if (cpus.size() > 1) {
-    return invalid_argument("-ngl leaves layers to one device of cores", "one beside the GPUs",
+    return invalid_argument("layers that GPUs do not hold go to one device of cores",
+                            "one beside the GPUs, or --split, --tp or --pp",
                             std::to_string(cpus.size()));
   }
   return plan_with_processor(spec, gpus, cpus.empty() ? processor : cpus.front(), request, offload);

@@ -12,8 +12,8 @@ namespace tandem {
 struct OffloadRequest {
   // -ngl: the last so many layers are on GPUs; more than there are: all. nullopt: as many as fit.
   std::optional<std::int32_t> gpu_layers;
-  // The user named the devices: all of them are used, the processor only where it is among them or
-  // gpu_layers leaves layers to it.
+  // The user named the devices: all GPUs are used, and the processor only for layers that they do
+  // not hold, where it is among the devices or gpu_layers leaves layers to it.
   bool devices_are_named = false;
   std::vector<Link> links = {};  // between devices, as far as known
 };
@@ -22,11 +22,12 @@ struct OffloadRequest {
 // predicted to be the fastest, with fewer of them if that is faster and they were not named; else
 // choose_plan() on them. Layers that these have no room for, or are not to hold, are a first
 // pipeline stage on the one device of cores among `devices`, else on `processor`. The
-// output matrix, which every token passes, stays on GPUs. Without GPUs, and where devices of both
-// kinds are named without gpu_layers, it is choose_plan() on `devices` as they are. Shares by hand
-// are the GPUs'.
-// Errors: those of choose_plan(); kDoesNotFit says what is missing with as many layers as were
-// asked for; kInvalidArgument where several devices of cores could take the others.
+// output matrix, which every token passes, stays on GPUs. Without GPUs it is choose_plan() on
+// `devices`, and so it is where devices of both kinds are named without gpu_layers but with a
+// split, a group size or a number of stages; with shares alone they are stages of these shares.
+// With gpu_layers shares are the GPUs'. Errors: those of choose_plan(); kDoesNotFit says what is
+// missing with as many layers as were asked for; kInvalidArgument where several devices of cores
+// could take the others.
 Result<Plan> choose_placed_plan(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
                                 const MachineDevice& processor, const PlanRequest& request,
                                 const OffloadRequest& offload);

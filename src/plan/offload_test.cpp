@@ -147,20 +147,61 @@ TEST(OffloadPlan, StagesOfGpusShareTheirLayers) {
   EXPECT_EQ(layers_of(*two), (std::vector<std::int32_t>{5, 1}));
 }
 
-// cuda:0,cpu:0-1 -ngl 4: those cores take the others. Without -ngl the list is one group.
+// cuda:0,cpu:0-1 -ngl 4: those cores take the others.
 TEST(OffloadPlan, CoresThatAreNamedBesideGpusTakeTheOtherLayers) {
   const std::vector<MachineDevice> both = {gpu(0, kGiB), processor("cpu:0-1")};
   const auto placed = choose_placed_plan(spec(), both, processor(), {}, {4, true});
   ASSERT_TRUE(placed.ok()) << placed.error().to_string();
   EXPECT_EQ(placed->stages[0].ranks[0].device, "cpu:0-1");
   EXPECT_EQ(layers_of(*placed), (std::vector<std::int32_t>{2, 4}));
-  const auto group = choose_placed_plan(spec(), both, processor(), {}, {std::nullopt, true});
-  ASSERT_TRUE(group.ok()) << group.error().to_string();
-  EXPECT_EQ(group->stages[0].ranks.size(), 2u);
   const std::vector<MachineDevice> three = {both[0], processor("cpu:0"), processor("cpu:1")};
-  const auto refused = choose_placed_plan(spec(), three, processor(), {}, {4, true});
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  for (const std::optional<std::int32_t> layers : {std::optional<std::int32_t>{4}, {}}) {
+    const auto refused = choose_placed_plan(spec(), three, processor(), {}, {layers, true});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  }
+}
+
+// cuda:0,cpu:0-1 and nothing more: the GPU holds what fits, and cores only what does not.
+TEST(OffloadPlan, CoresThatAreNamedBesideGpusHoldOnlyWhatDoesNotFit) {
+  const MachineDevice cores = processor("cpu:0-1");
+  for (const bool gpu_first : {true, false}) {
+    std::vector<MachineDevice> both = {gpu(0, kGiB), cores};
+    if (!gpu_first) std::swap(both[0], both[1]);
+    const auto whole = choose_placed_plan(spec(), both, processor(), {}, {std::nullopt, true});
+    ASSERT_TRUE(whole.ok()) << whole.error().to_string();
+    ASSERT_EQ(whole->num_ranks(), 1u);
+    EXPECT_EQ(whole->stages[0].ranks[0].device, "cuda:0");
+    *both[gpu_first ? 0 : 1].memory_bytes = whole_bytes() / 2 + kReserve;
+    const auto cut = choose_placed_plan(spec(), both, processor(), {}, {std::nullopt, true});
+    ASSERT_TRUE(cut.ok()) << cut.error().to_string();
+    ASSERT_EQ(cut->stages.size(), 2u);
+    ASSERT_EQ(cut->num_ranks(), 2u) << "no layer is shared by a GPU and cores";
+    EXPECT_EQ(cut->stages[0].ranks[0].device, "cpu:0-1");
+    EXPECT_EQ(cut->stages[1].ranks[0].device, "cuda:0");
+    EXPECT_GT(cut->stages[1].num_layers, 1);
+  }
+}
+
+// What is said about the split is obeyed; shares alone are those of stages.
+TEST(OffloadPlan, GpusAndCoresShareLayersOnlyWhereThatIsAsked) {
+  const std::vector<MachineDevice> both = {gpu(0, kGiB), processor("cpu:0-1")};
+  PlanRequest request;
+  request.split = SplitMode::kTensor;
+  const auto group = choose_placed_plan(spec(), both, processor(), request, {std::nullopt, true});
+  ASSERT_TRUE(group.ok()) << group.error().to_string();
+  EXPECT_EQ(group->stages.size(), 1u);
+  EXPECT_EQ(group->num_ranks(), 2u);
+  request.split = SplitMode::kLayer;
+  const auto stages = choose_placed_plan(spec(), both, processor(), request, {std::nullopt, true});
+  ASSERT_TRUE(stages.ok()) << stages.error().to_string();
+  EXPECT_EQ(stages->stages.size(), 2u);
+  request.split.reset();
+  request.shares = {5, 1};
+  const auto shares = choose_placed_plan(spec(), both, processor(), request, {std::nullopt, true});
+  ASSERT_TRUE(shares.ok()) << shares.error().to_string();
+  EXPECT_EQ(layers_of(*shares), (std::vector<std::int32_t>{4, 2}));  // one each, then by shares
+  EXPECT_EQ(shares->stages[0].ranks[0].device, "cuda:0");
 }
 
 TEST(OffloadPlan, WithoutGpusNothingIsPlaced) {
