@@ -52,6 +52,58 @@ TEST(EmulatedRuntime, OneGpuDecodesByGraphs) {
   EXPECT_GE(num_graph_launches(), before + 2);
 }
 
+// What is summed beside arithmetic, in ragged parts, has the bits of what is summed as a whole: in
+// models with norms behind the sums, with ranks that hold no heads, and recorded as a graph.
+TEST(EmulatedRuntime, SumsBesideArithmeticChangeNoBit) {
+  struct Case {
+    const char* model;
+    SplitChoice split;
+  };
+  const Case cases[] = {{"llama-mqa-q8_0", {"tensor2", {{1, 1}}}},
+                        {"gemma3-f16", {"uneven3", {{3, 1, 2}}}},
+                        {"llama-mqa-q8_0", {"idle", {{100, 1, 100}}}}};
+  for (const Case& one : cases) {
+    const ReferenceModel loaded = load_reference(one.model).value();
+    std::vector<std::int32_t> prompt = loaded.prompts.back().tokens;
+    prompt.resize(std::min<std::size_t>(prompt.size(), 50));
+    std::vector<float> logits[2];
+    std::int64_t kernels[2] = {};
+    for (const std::int64_t overlap_rows : {0, 15}) {  // 15, 15, 15 and 5
+      RunChoice run;
+      run.micro_batch_tokens = 64;
+      run.make_gpu_group = cuda_group_maker(overlap_rows);
+      auto runtime = start_on(loaded, one.split, run, cuda_device_maker(run.arithmetic)).value();
+      const std::int64_t before = simt::counters(0).kernels;
+      for (int i = 0; i < 2; ++i) {  // the second time it is recorded
+        const auto greedy = generate_greedily(*runtime, prompt, 2);
+        ASSERT_TRUE(greedy.ok()) << greedy.error().to_string();
+        auto& all = logits[overlap_rows > 0];
+        all.insert(all.end(), greedy->logits.begin(), greedy->logits.end());
+      }
+      kernels[overlap_rows > 0] = simt::counters(0).kernels - before;
+    }
+    EXPECT_EQ(logits[1], logits[0]) << one.model << ' ' << one.split.name;
+    EXPECT_GT(kernels[1], kernels[0]) << "nothing was done in parts";
+  }
+}
+
+TEST(EmulatedRuntime, AGpuThatFailsBesideArithmeticIsNamed) {
+  RunChoice run;
+  run.micro_batch_tokens = 64;
+  run.make_gpu_group = cuda_group_maker(9);
+  auto runtime = start_on(model(), {"tensor2", {{1, 1}}}, run, cuda_device_maker(run.arithmetic));
+  ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
+  std::vector<std::int32_t> prompt = model().prompts.back().tokens;
+  prompt.resize(std::min<std::size_t>(prompt.size(), 30));
+  simt::inject_error(1, cudaErrorECCUncorrectable, 40);
+  const auto failed = generate_greedily(**runtime, prompt, 4);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::kDeviceFailed) << failed.error().to_string();
+  EXPECT_NE(failed.error().to_string().find("cuda:1"), std::string::npos);
+  runtime->reset();
+  simt::clear_errors();
+}
+
 // An ECC error of one GPU: the error says which and in which step, and nobody is left waiting.
 TEST(EmulatedRuntime, AGpuThatFailsIsNamedWithItsStep) {
   auto runtime = start({"tensor2", {{1, 1}}}, true);
@@ -122,10 +174,55 @@ TEST(EmulatedRuntime, OnlyTheBestLogitsLeaveTheGpusWhereTheyWillDo) {
   }
 }
 
+// From one GPU to a group of two, by peer access, by page-locked memory and with the host waiting
+// at each end: hidden states are the same.
+TEST(EmulatedRuntime, StagesPassTheSameBitsByEveryWay) {
+  const std::vector<std::int32_t>& prompt = model().prompts.back().tokens;
+  const std::vector<std::int32_t> some(
+      prompt.begin(), prompt.begin() + std::min<std::ptrdiff_t>(40, std::ssize(prompt)));
+  std::vector<std::vector<float>> logits;
+  for (const GpuLinkMaker& make_link : {GpuLinkMaker(), cuda_link_maker(), cuda_link_maker(true)}) {
+    RunChoice run;
+    run.micro_batch_tokens = 9;  // several on their way at once
+    run.make_gpu_group = cuda_group_maker();
+    run.make_gpu_link = make_link;
+    const auto runtime =
+        start_on(model(), {"stages", {{1}, {1, 1}}}, run, cuda_device_maker(run.arithmetic));
+    ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
+    const auto greedy = generate_greedily(**runtime, some, 3);
+    ASSERT_TRUE(greedy.ok()) << greedy.error().to_string();
+    logits.push_back(greedy->logits);
+    EXPECT_EQ(logits.back(), logits.front());
+  }
+}
+
+// A GPU of a stage that others wait for: they do not wait for ever, and the error names it.
+TEST(EmulatedRuntime, AGpuOfAnotherStageThatFailsIsNamed) {
+  for (const int failing : {0, 1}) {
+    RunChoice run;
+    run.make_gpu_group = cuda_group_maker();
+    run.make_gpu_link = cuda_link_maker();
+    auto runtime =
+        start_on(model(), {"pipeline2", {{1}, {1}}}, run, cuda_device_maker(run.arithmetic));
+    ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
+    const auto& prompt = model().prompts.front().tokens;
+    ASSERT_TRUE(generate_greedily(**runtime, prompt, 2).ok());
+    simt::inject_error(failing, cudaErrorECCUncorrectable, 20);
+    const auto failed = generate_greedily(**runtime, prompt, 4);
+    ASSERT_FALSE(failed.ok());
+    const std::string text = failed.error().to_string();
+    EXPECT_EQ(failed.error().code, ErrorCode::kDeviceFailed) << text;
+    EXPECT_NE(text.find("cuda:" + std::to_string(failing)), std::string::npos) << text;
+    runtime->reset();
+    simt::clear_errors();
+  }
+}
+
 // Layers that a GPU has no room for: stages of one plan on the processor and on GPUs.
 TEST(EmulatedRuntime, StagesOnTheProcessorAndOnGpusMakeOneModel) {
   RunChoice run;
   run.make_gpu_group = cuda_group_maker();
+  run.make_gpu_link = cuda_link_maker();
   const auto make_device = [&](int index) -> Result<std::unique_ptr<Device>> {
     if (index > 0) return cuda_device_maker(run.arithmetic)(index);
     CpuDeviceOptions options;

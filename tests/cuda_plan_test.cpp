@@ -63,8 +63,8 @@ std::unique_ptr<Runtime> start(const ReferenceModel& model, const Plan& plan, bo
       devices.push_back(open(model.spec, plan, rank, in_arena).value());
     }
   }
-  auto runtime =
-      create_runtime(plan, model.spec, model.file, std::move(devices), {}, cuda_group_maker());
+  auto runtime = create_runtime(plan, model.spec, model.file, std::move(devices), {},
+                                cuda_group_maker(), cuda_link_maker());
   EXPECT_TRUE(runtime.ok()) << runtime.error().to_string();
   return std::move(runtime).value();
 }
@@ -91,6 +91,7 @@ struct MemoryCase {
   const char* model;
   int num_gpus;
   bool by_expert = false;
+  bool in_stages = false;
 };
 
 class CudaPlanMemory : public testing::TestWithParam<MemoryCase> {
@@ -113,18 +114,21 @@ TEST_P(CudaPlanMemory, IsWhatThePlanSays) {
   for (int i = 0; i < one.num_gpus; ++i) gpus.push_back(machine_gpu(i));
   PlanRequest request = small_request();
   request.split_by_expert = one.by_expert;
+  if (one.in_stages) request.split = SplitMode::kLayer;
   if (one.num_gpus > 1) request.shares = {3, 1};
   const auto plan = choose_plan(model.spec, gpus, request);
   ASSERT_TRUE(plan.ok()) << plan.error().to_string();
   const std::int64_t before[] = {simt::counters(0).live_bytes, simt::counters(1).live_bytes};
   const auto expect_planned = [&](double share, const char* how) {
-    for (const RankPlan& rank : plan->stages.front().ranks) {
-      const int gpu = rank.device.back() - '0';
-      const auto said = static_cast<double>(rank.total_bytes());
-      const auto took = static_cast<double>(simt::counters(gpu).live_bytes - before[gpu]);
-      EXPECT_NEAR(took, said, share * said) << rank.device << ' ' << how;
-      std::printf("  %s %s: plan %.0f, allocated %.0f (%+.2f %%)\n", rank.device.c_str(), how, said,
-                  took, 100 * (took / said - 1));
+    for (const StagePlan& stage : plan->stages) {
+      for (const RankPlan& rank : stage.ranks) {
+        const int gpu = rank.device.back() - '0';
+        const auto said = static_cast<double>(rank.total_bytes());
+        const auto took = static_cast<double>(simt::counters(gpu).live_bytes - before[gpu]);
+        EXPECT_NEAR(took, said, share * said) << rank.device << ' ' << how;
+        std::printf("  %s %s: plan %.0f, allocated %.0f (%+.2f %%)\n", rank.device.c_str(), how,
+                    said, took, 100 * (took / said - 1));
+      }
     }
   };
   auto runtime = start(model, *plan, false);
@@ -140,9 +144,11 @@ INSTANTIATE_TEST_SUITE_P(Models, CudaPlanMemory,
                          testing::Values(MemoryCase{"mistral-q4_k_m", 1},
                                          MemoryCase{"gemma3-f16", 2},
                                          MemoryCase{"llama-odd-q4_0", 2},
+                                         MemoryCase{"mistral-q4_k_m", 2, false, true},
                                          MemoryCase{"qwen3moe-q4_0", 2, true}),
                          [](const auto& param) {
                            std::string name = param.param.model;
+                           if (param.param.in_stages) name += "_stages";
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

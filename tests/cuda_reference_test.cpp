@@ -60,6 +60,7 @@ TEST_P(CudaReference, LogitsTextAndRepetition) {
     RunChoice run;
     run.arithmetic = arithmetic;
     run.make_gpu_group = cuda_group_maker();
+    run.make_gpu_link = cuda_link_maker();
     auto runtime = start_on(*model, GetParam().split, run, cuda_device_maker(arithmetic));
     ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
     const std::size_t num_prompts = std::min(cuda_num_prompts(arithmetic), model->prompts.size());

@@ -11,6 +11,7 @@
 #include "app/progress.h"
 #include "base/log.h"
 #include "comm/cuda/cuda_group.h"
+#include "comm/cuda/cuda_link.h"
 #include "device/device.h"
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
@@ -97,6 +98,17 @@ GpuGroupMaker gpu_group_maker(const ModelOptions& options) {
   };
 }
 
+// Where stages pass hidden states on through host memory although both are on GPUs, the user hears
+// why.
+Result<std::shared_ptr<StageLink>> make_gpu_link(Device& sender, std::span<Device* const> receivers,
+                                                 const LocalLinkOptions& options) {
+  TANDEM_TRY(CudaLink made, create_cuda_link(sender, receivers, options, GpuTransport::kAuto));
+  for (const std::string& note : made.notes) {
+    spdlog::warn("{}; between these stages hidden states pass through host memory", note);
+  }
+  return std::move(made.link);
+}
+
 std::vector<const RankPlan*> ranks_of(const Plan& plan) {
   std::vector<const RankPlan*> ranks;
   for (const StagePlan& stage : plan.stages) {
@@ -142,20 +154,33 @@ void tell_placement(const ModelSpec& spec, const Plan& plan,
   }
 }
 
-// GPUs that the plan does without although the user left the choice open.
-void tell_idle_gpus(const Plan& plan, const std::vector<MachineDevice>& devices) {
+// Devices of `kind` that the plan does without: "cuda:1, cuda:2".
+std::string idle_devices(const Plan& plan, const std::vector<MachineDevice>& devices,
+                         MachineDeviceKind kind) {
   std::string idle;
   const std::vector<const RankPlan*> ranks = ranks_of(plan);
   for (const MachineDevice& device : devices) {
-    if (device.kind != MachineDeviceKind::kGpu) continue;
+    if (device.kind != kind) continue;
     const auto is_its = [&](const RankPlan* rank) { return rank->device == device.id; };
     if (std::ranges::none_of(ranks, is_its)) idle += (idle.empty() ? "" : ", ") + device.id;
   }
-  if (idle.empty()) return;
-  spdlog::warn(
-      "{} not used: without, the model is predicted to be faster; --devices takes all that it "
-      "names",
-      idle);
+  return idle;
+}
+
+// What a plan does without although it could have been used.
+void tell_idle(const Plan& plan, const std::vector<MachineDevice>& devices, bool are_named) {
+  const std::string gpus = idle_devices(plan, devices, MachineDeviceKind::kGpu);
+  if (!gpus.empty() && !are_named) {
+    spdlog::warn(
+        "{} not used: without, the model is predicted to be faster; --devices takes all GPUs that "
+        "it names",
+        gpus);
+  }
+  const std::string cores = idle_devices(plan, devices, MachineDeviceKind::kCpu);
+  if (!cores.empty() && num_layers_on(plan, devices, MachineDeviceKind::kGpu) > 0) {
+    spdlog::warn("{} not used: the GPUs hold the whole model; -ngl or --split layer give it layers",
+                 cores);
+  }
 }
 
 }  // namespace
@@ -193,7 +218,7 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
   TANDEM_TRY(Plan plan, choose_placed_plan(spec, devices, processor.front(), request, offload));
   tell_placement(spec, plan, devices, offload);
   const bool is_chosen = leaves_split_open(request) && !offload.gpu_layers;
-  if (is_chosen && !offload.devices_are_named) tell_idle_gpus(plan, devices);
+  if (is_chosen) tell_idle(plan, devices, offload.devices_are_named);
   return plan;
 }
 
@@ -206,7 +231,7 @@ Result<std::unique_ptr<Runtime>> start_runtime(const OpenedModel& model, Plan pl
     progress.update(done, total);
   };
   return create_runtime(std::move(plan), model.spec, model.file, std::move(devices),
-                        runtime_options, gpu_group_maker(options));
+                        runtime_options, gpu_group_maker(options), make_gpu_link);
 }
 
 }  // namespace tandem

@@ -173,14 +173,14 @@ std::int32_t micro_batch_of(const LayoutRequest& request) {
 }
 
 RankPlan plan_rank(const ModelSpec& spec, const Plan& plan, const LayoutDevice& device,
-                   double share, const RankShard& shard, std::size_t group_size) {
+                   double share, const RankShard& shard, const RankExchange& exchange) {
   RankPlan rank;
   rank.device = device.id;
   rank.share = share;
   rank.shard = shard;
   rank.weights_bytes = weights_bytes_on(device.id, spec, shard);
   rank.kv_bytes = kv_bytes_on(device.id, spec, shard, plan.kv);
-  rank.compute_bytes = compute_bytes_on(device.id, spec, shard, step_limits_of(plan), group_size);
+  rank.compute_bytes = compute_bytes_on(device.id, spec, shard, step_limits_of(plan), exchange);
   rank.capacity_bytes = device.capacity_bytes;
   return rank;
 }
@@ -269,9 +269,10 @@ Result<Plan> lay_out(const ModelSpec& spec, const LayoutRequest& request) {
     const auto shards = cut_stage(spec, request, i, layers[i]);
     const auto speeds = speeds_of(request.stages[i]);
     const double sum = std::accumulate(speeds.begin(), speeds.end(), 0.0);
+    const bool behind_gpu = i > 0 && is_gpu(request.stages[i - 1].front().id);
     for (std::size_t j = 0; j < shards.size(); ++j) {
-      stage.ranks.push_back(
-          plan_rank(spec, plan, request.stages[i][j], speeds[j] / sum, shards[j], shards.size()));
+      stage.ranks.push_back(plan_rank(spec, plan, request.stages[i][j], speeds[j] / sum, shards[j],
+                                      {shards.size(), behind_gpu}));
     }
     plan.stages.push_back(std::move(stage));
   }

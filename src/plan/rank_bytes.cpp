@@ -1,5 +1,6 @@
 #include "plan/rank_bytes.h"
 
+#include "base/checked.h"
 #include "tensor/gpu_memory.h"
 
 namespace tandem {
@@ -27,13 +28,19 @@ StepLimits step_limits_of(const Plan& plan) {
 
 std::int64_t compute_bytes_on(std::string_view device, const ModelSpec& spec,
                               const RankShard& shard, const StepLimits& limits,
-                              std::size_t group_size) {
+                              const RankExchange& exchange) {
   if (!is_gpu(device)) {
     return activation_sizes_of(spec, shard, limits.max_tokens, limits.max_output_rows)
         .total_bytes();
   }
-  const std::int64_t exchange = group_size > 1 ? cuda::kExchangeBytes : 0;
-  return gpu_compute_bytes_of(spec, shard, limits) + exchange;
+  std::int64_t bytes = gpu_compute_bytes_of(spec, shard, limits);
+  if (exchange.group_size > 1) bytes += cuda::kExchangeBytes;
+  if (exchange.receives_from_gpu) {
+    const std::int64_t message =
+        limits.max_tokens * spec.hidden_size * static_cast<std::int64_t>(sizeof(float));
+    bytes += cuda::kLinkSlots * align_up(message, cuda::kBufferAlignment);
+  }
+  return bytes;
 }
 
 }  // namespace tandem

@@ -19,9 +19,16 @@ std::int64_t kv_bytes_on(std::string_view device, const ModelSpec& spec, const R
 // How large the steps of the plan's ranks are, at most.
 StepLimits step_limits_of(const Plan& plan);
 
-// Activations, and on a GPU what its ops and, in a group of several, its exchanges need.
+// What a rank exchanges with others.
+struct RankExchange {
+  std::size_t group_size = 1;      // ranks of its stage
+  bool receives_from_gpu = false;  // the stage before sends from a GPU
+};
+
+// Activations, and on a GPU what its ops need, in a group of several its exchanges, and behind
+// another GPU's stage the slots of the link from there.
 std::int64_t compute_bytes_on(std::string_view device, const ModelSpec& spec,
                               const RankShard& shard, const StepLimits& limits,
-                              std::size_t group_size);
+                              const RankExchange& exchange);
 
 }  // namespace tandem

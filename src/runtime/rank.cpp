@@ -41,7 +41,8 @@ std::int64_t num_output_rows(const MicroStep& step) {
 
 }  // namespace
 
-Rank::Rank(RankSeat seat) : seat_(std::move(seat)) {
+Rank::Rank(RankSeat seat)
+    : seat_(std::move(seat)), arrival_(dynamic_cast<DeferredArrival*>(seat_.from_previous.get())) {
   times_.device = seat_.plan.device;
   times_.stage = seat_.stage;
 }
@@ -109,6 +110,8 @@ Status Rank::execute(const MicroStep& step, StepQueue& queue) {
   seat_.group->begin_step();  // waiting for the stage before is no arithmetic of this rank
   TANDEM_TRY_STATUS(run_layers(step));
   TANDEM_TRY_STATUS(leave(step, queue));
+  // The deadline of this rank's own work begins when there is something to work with.
+  if (arrival_ != nullptr) TANDEM_TRY_STATUS(arrival_->wait_for_arrival(seat_.group->rank()));
   return stream_->synchronize(deadline_us_);
 }
 

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/trace.h"
+#include "comm/deferred_arrival.h"
 #include "device/step_recorder.h"
 #include "gguf/gguf_file.h"
 #include "nn/decoder.h"
@@ -86,7 +87,8 @@ class Rank {
 
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
-  StepRecorder* recorder_ = nullptr;  // stream_, if it is one
+  StepRecorder* recorder_ = nullptr;    // stream_, if it is one
+  DeferredArrival* arrival_ = nullptr;  // the link from the stage before, if it is one
   std::optional<Decoder> decoder_;
   const GgufTensor* embedding_ = nullptr;
   std::vector<std::byte> embedded_rows_;  // of the step at hand

@@ -28,11 +28,12 @@ constexpr std::int64_t kBackstopUs = 600'000'000;
 class ThreadedRuntime : public Runtime {
  public:
   ThreadedRuntime(Plan plan, const ModelSpec& spec, const RuntimeOptions& options,
-                  GpuGroupMaker make_gpu_group)
+                  GpuGroupMaker make_gpu_group, GpuLinkMaker make_gpu_link)
       : plan_(std::move(plan)),
         spec_(spec),
         options_(options),
         make_gpu_group_(std::move(make_gpu_group)),
+        make_gpu_link_(std::move(make_gpu_link)),
         queue_(static_cast<std::int32_t>(plan_.num_ranks())) {}
 
   ~ThreadedRuntime() override {
@@ -70,6 +71,18 @@ class ThreadedRuntime : public Runtime {
   Result<std::vector<std::unique_ptr<Communicator>>> make_group(
       std::span<const std::unique_ptr<Device>> devices) const;
   std::int64_t message_bytes() const;  // the largest between two ranks
+  // Between two stages. Where it takes memory of the host alone, ranks on other devices stage what
+  // they send and receive.
+  struct StageWay {
+    std::shared_ptr<StageLink> link;
+    bool takes_host_memory_alone = true;
+    std::shared_ptr<StageLink> for_rank_on(const Device& device) const {
+      const bool stages = link && takes_host_memory_alone && !device.info().is_host_memory;
+      return stages ? make_staged(link, kBackstopUs) : link;
+    }
+  };
+  Result<StageWay> link_stages(std::span<const std::unique_ptr<Device>> senders,
+                               std::span<const std::unique_ptr<Device>> receivers) const;
   std::shared_ptr<StageLink> link_outputs() const;
   void run_rank(Rank& rank, std::latch& loaded);
   void fail(const Error& error);
@@ -82,6 +95,7 @@ class ThreadedRuntime : public Runtime {
   const ModelSpec spec_;
   RuntimeOptions options_;
   GpuGroupMaker make_gpu_group_;
+  GpuLinkMaker make_gpu_link_;
   bool picks_candidates_ = false;  // the last stage alone, all of whose devices do
   StepQueue queue_;
   std::vector<std::unique_ptr<Rank>> ranks_;
@@ -136,6 +150,26 @@ Result<std::vector<std::unique_ptr<Communicator>>> ThreadedRuntime::make_group(
   return seats;
 }
 
+Result<ThreadedRuntime::StageWay> ThreadedRuntime::link_stages(
+    std::span<const std::unique_ptr<Device>> senders,
+    std::span<const std::unique_ptr<Device>> receivers) const {
+  LocalLinkOptions options;
+  options.num_receivers = static_cast<int>(receivers.size());
+  options.max_bytes = message_bytes();
+  options.deadline_us = kBackstopUs;
+  options.injected_delay_us = options_.injected_link_delay_us;
+  std::vector<Device*> to;
+  for (const auto& device : receivers) to.push_back(device.get());
+  const auto is_gpu = [](const Device* device) { return device->info().kind == DeviceKind::kCuda; };
+  const bool any_gpu = is_gpu(senders.front().get()) || std::ranges::any_of(to, is_gpu);
+  if (any_gpu && make_gpu_link_) {
+    auto link = make_gpu_link_(*senders.front(), to, options);
+    if (link.ok()) return StageWay{*std::move(link), false};
+    if (link.error().code != ErrorCode::kUnsupported) return link.error();
+  }
+  return StageWay{create_local_link(options)};
+}
+
 std::int64_t ThreadedRuntime::message_bytes() const {
   return std::int64_t{plan_.micro_batch_tokens} * spec_.hidden_size *
          static_cast<std::int64_t>(sizeof(float));
@@ -144,7 +178,7 @@ std::int64_t ThreadedRuntime::message_bytes() const {
 Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
                                    std::vector<std::unique_ptr<Device>> devices) {
   std::size_t next_device = 0;
-  std::shared_ptr<StageLink> from_previous;
+  StageWay from_previous;
   const std::shared_ptr<StageLink> output_link = link_outputs();
   const auto num_stages = static_cast<std::int32_t>(plan_.stages.size());
   const auto last_ranks = std::span(devices).last(plan_.stages.back().ranks.size());
@@ -155,14 +189,12 @@ Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     const StagePlan& stage = plan_.stages[s];
     TANDEM_TRY(auto seats, make_group(std::span(devices).subspan(next_device, stage.ranks.size())));
-    std::shared_ptr<StageLink> to_next;
+    StageWay to_next;
     if (s + 1 < plan_.stages.size()) {
-      LocalLinkOptions link_options;
-      link_options.num_receivers = static_cast<int>(plan_.stages[s + 1].ranks.size());
-      link_options.max_bytes = message_bytes();
-      link_options.deadline_us = kBackstopUs;
-      link_options.injected_delay_us = options_.injected_link_delay_us;
-      to_next = create_local_link(link_options);
+      const auto from_here = std::span(devices).subspan(next_device);
+      TANDEM_TRY(to_next,
+                 link_stages(from_here, from_here.subspan(stage.ranks.size(),
+                                                          plan_.stages[s + 1].ranks.size())));
     }
     for (std::size_t r = 0; r < stage.ranks.size(); ++r, ++next_device) {
       const bool slowed = next_device < options_.injected_slowdown.size();
@@ -181,9 +213,8 @@ Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
       seat.group = std::make_unique<ObservedCommunicator>(
           std::move(seats[r]), slowed ? options_.injected_slowdown[next_device] : 0.0,
           options_.injected_slowdown_from_step);
-      const bool stages_in = staged && from_previous, stages_out = staged && to_next;
-      seat.from_previous = stages_in ? make_staged(from_previous, kBackstopUs) : from_previous;
-      seat.to_next = stages_out ? make_staged(to_next, kBackstopUs) : to_next;
+      seat.from_previous = from_previous.for_rank_on(*seat.device);
+      seat.to_next = to_next.for_rank_on(*seat.device);
       seat.trace = options_.trace;
       const bool stages_outputs = staged && output_link;
       seat.output_link = stages_outputs ? make_staged(output_link, kBackstopUs) : output_link;
@@ -370,22 +401,24 @@ Result<std::unique_ptr<Runtime>> Runtime::create(Plan plan, const ModelSpec& spe
                                                  std::shared_ptr<const GgufFile> file,
                                                  std::vector<std::unique_ptr<Device>> devices,
                                                  const RuntimeOptions& options) {
-  return create_runtime(std::move(plan), spec, std::move(file), std::move(devices), options, {});
+  return create_runtime(std::move(plan), spec, std::move(file), std::move(devices), options, {},
+                        {});
 }
 
 Result<std::unique_ptr<Runtime>> create_runtime(Plan plan, const ModelSpec& spec,
                                                 std::shared_ptr<const GgufFile> file,
                                                 std::vector<std::unique_ptr<Device>> devices,
                                                 const RuntimeOptions& options,
-                                                GpuGroupMaker make_gpu_group) {
+                                                GpuGroupMaker make_gpu_group,
+                                                GpuLinkMaker make_gpu_link) {
   TANDEM_TRY_STATUS(validate(plan, spec));
   if (!plan.fits) return Error{ErrorCode::kDoesNotFit, plan.why_not, "plan", {}, {}};
   if (devices.size() != static_cast<std::size_t>(plan.num_ranks())) {
     return invalid_argument("the plan needs another number of devices",
                             std::to_string(plan.num_ranks()), std::to_string(devices.size()));
   }
-  auto runtime =
-      std::make_unique<ThreadedRuntime>(std::move(plan), spec, options, std::move(make_gpu_group));
+  auto runtime = std::make_unique<ThreadedRuntime>(
+      std::move(plan), spec, options, std::move(make_gpu_group), std::move(make_gpu_link));
   TANDEM_TRY_STATUS(runtime->start(std::move(file), std::move(devices)));
   return std::unique_ptr<Runtime>(std::move(runtime));
 }

@@ -14,6 +14,10 @@ inline constexpr std::int64_t kBufferAlignment = 256;
 // A rank's inbox and flags in a group of several, into which the others write; comm/cuda cuts it.
 inline constexpr std::int64_t kExchangeBytes = (std::int64_t{8} << 20) + (std::int64_t{64} << 10);
 
+// Messages that a link between stages holds for each receiver, in its memory where both it and the
+// sender are GPUs.
+inline constexpr int kLinkSlots = 2;
+
 // Sequences with few new tokens (decoding, speculation) are split: several blocks of threads share
 // their positions. Which are, and where they are cut, depends on the sequence alone, so that its
 // result does not depend on what else is in the batch.

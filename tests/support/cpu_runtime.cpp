@@ -49,7 +49,7 @@ Result<std::unique_ptr<Runtime>> start_on(const ReferenceModel& model, const Spl
   RuntimeOptions options;
   options.deadline_us = run.deadline_us;
   return create_runtime(std::move(plan), model.spec, model.file, std::move(devices), options,
-                        run.make_gpu_group);
+                        run.make_gpu_group, run.make_gpu_link);
 }
 
 Result<std::vector<float>> logits_of(ModelRunner& runner, const std::vector<std::int32_t>& tokens,

@@ -29,6 +29,7 @@ struct RunChoice {
   std::int32_t micro_batch_tokens = 24;
   std::int64_t deadline_us = 30'000'000;
   GpuGroupMaker make_gpu_group;  // of groups of GPUs; null: through host memory
+  GpuLinkMaker make_gpu_link;    // of links at whose ends GPUs are; the same
   // Puts something between a rank (numbered over all stages) and its device; empty: nothing.
   std::function<std::unique_ptr<Device>(int, std::unique_ptr<Device>)> wrap_device;
 };

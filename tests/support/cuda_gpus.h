@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,8 +19,11 @@ namespace tandem::test {
 bool can_run_cuda(bool several_ranks);
 // Makes the device of rank `index`: GPUs are shared where there are fewer than ranks.
 std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arithmetic arithmetic);
-// How groups of GPUs exchange among themselves.
-GpuGroupMaker cuda_group_maker();
+// How groups of GPUs exchange among themselves. overlap_rows: more than 0, matrices are summed
+// beside arithmetic in parts of so many rows.
+GpuGroupMaker cuda_group_maker(std::int64_t overlap_rows = 0);
+// How stages pass hidden states on where GPUs are among them. through_host: not by peer access.
+GpuLinkMaker cuda_link_maker(bool through_host = false);
 // The reference models, their splits, and how many of their prompts (shortest first), that the time
 // allows.
 std::vector<std::string> cuda_reference_names();
