@@ -18,6 +18,7 @@ struct CpuContext {
   // Memory of the op that runs; both grow to the largest op and then stay.
   HostMemory scratch = {};
   std::vector<AttentionWork> attention_work = {};
+  std::vector<std::span<const AttentionWork>> attention_bundles = {};
 
   // [count] floats, 64-byte aligned, with any contents, until the next call. Throws bad_alloc.
   float* scratch_floats(std::int64_t count) {

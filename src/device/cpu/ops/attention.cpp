@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
+#include <span>
+#include <vector>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -12,9 +15,9 @@ namespace {
 // Multiply-adds that take about as long as waking the other threads.
 constexpr std::int64_t kSerialMultiplyAdds = 64 * 1024;
 
-// How many pieces of work ahead memory is asked for: a tile of 16 KiB takes longer to come than to
-// be computed with.
-constexpr std::int64_t kPiecesAhead = 4;
+// Of how many works the first tiles are asked for before they are computed: a tile of 16 KiB takes
+// longer to come than to be computed with. The kernels ask for further ones.
+constexpr std::size_t kWorksAhead = 4;
 
 void check_shapes(const AttentionArgs& args) {
   const KvView& kv = args.kv;
@@ -111,6 +114,29 @@ void list_work(const AttentionArgs& args, std::vector<AttentionWork>& all) {
   }
 }
 
+// Whether two works are of the same queries, so that they can go through their tiles together.
+bool have_same_queries(const AttentionWork& a, const AttentionWork& b) {
+  return a.block_table == b.block_table && a.first_position == b.first_position &&
+         a.num_queries == b.num_queries;
+}
+
+// Bundles of up to `most` works of the same queries that follow each other.
+void bundle_works(std::span<const AttentionWork> works, std::size_t most,
+                  std::vector<std::span<const AttentionWork>>& bundles) {
+  bundles.clear();
+  for (std::size_t begin = 0; begin < works.size();) {
+    std::size_t end = begin + 1;
+    int rows = works[begin].rows();
+    while (end < works.size() && end - begin < most &&
+           have_same_queries(works[begin], works[end]) &&
+           rows + works[end].rows() <= kAttentionRows) {
+      rows += works[end++].rows();
+    }
+    bundles.push_back(works.subspan(begin, end - begin));
+    begin = end;
+  }
+}
+
 struct Splits {
   int first = 0;
   int count = 0;
@@ -132,8 +158,8 @@ void clear(const AttentionWork& work, const AttentionPart& part) {
   std::fill_n(part.largest, work.rows(), kNoScore);
 }
 
-// Asks for the first tile of K and V, to the L2 cache: the kernels ask for each further one while
-// they are at the one before it. Inline, because GCC 12 drops calls of what does nothing else.
+// Asks for the first tile of K and V, to the L2 cache. Inline, because GCC 12 drops calls of what
+// does nothing else.
 [[gnu::always_inline]] inline void prefetch_first_tile(const AttentionWork& work) {
   const int begin = work.begin_position() / work.block_tokens;
   const int last = std::min(work.end_position(), work.begin_position() + kAttentionTile) - 1;
@@ -162,45 +188,86 @@ void for_each_dynamic(CpuContext& context, std::int64_t count, bool serial, F&& 
   });
 }
 
+// Unfinished sums of a bundle's works, one behind the other.
+class BundleParts {
+ public:
+  // Floats that any bundle needs at most.
+  static std::int64_t floats(int head_dim) {
+    return kAttentionRows * AttentionPart::floats(1, head_dim);
+  }
+  BundleParts(float* memory, std::span<const AttentionWork> works) : count_(works.size()) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      parts_[i] = AttentionPart::at(memory, works[i].rows(), works[i].head_dim);
+      memory += AttentionPart::floats(works[i].rows(), works[i].head_dim);
+    }
+  }
+  std::span<const AttentionPart> all() const { return {parts_.data(), count_}; }
+  const AttentionPart& operator[](std::size_t i) const { return parts_[i]; }
+
+ private:
+  std::array<AttentionPart, kAttentionRows> parts_;
+  std::size_t count_;
+};
+
 // One call of the op.
 class AttentionRun {
  public:
   AttentionRun(CpuContext& context, const AttentionArgs& args)
-      : context_(context), args_(args), work_(context.attention_work) {
+      : context_(context),
+        args_(args),
+        work_(context.attention_work),
+        bundles_(context.attention_bundles) {
     list_work(args, work_);
-    for (const AttentionWork& work : work_) total_ += multiply_adds(work);
-    part_floats_ = AttentionPart::floats(kAttentionRows, args.kv.head_dim);
+    std::int64_t total = 0;  // multiply-adds
+    for (const AttentionWork& work : work_) {
+      total += multiply_adds(work);
+      most_splits_ = std::max(most_splits_, splits_of(work).count);
+      one_query_ = one_query_ && work.num_queries == 1;
+    }
+    threads_ = context.pool.size();
+    serial_ = threads_ == 1 || total <= kSerialMultiplyAdds;
+    bundle_works(work_, most_in_bundle(), bundles_);
+    part_floats_ = BundleParts::floats(args.kv.head_dim);
     thread_floats_ = AttentionScratch::floats(args.kv.head_dim) + 2 * part_floats_;
   }
 
   void run() {
     // Where there are too few pieces to keep the threads busy, and each has one query (so that
     // unfinished sums stay small), the splits of each are shared out too.
-    const auto threads = static_cast<std::int64_t>(context_.pool.size());
-    const auto pieces = static_cast<std::int64_t>(work_.size());
-    const bool one_query = std::all_of(work_.begin(), work_.end(),
-                                       [](const auto& work) { return work.num_queries == 1; });
-    serial_ = threads == 1 || total_ <= kSerialMultiplyAdds;
-    if (!serial_ && one_query && pieces < 4 * threads) {
+    const auto pieces = static_cast<std::int64_t>(bundles_.size());
+    if (!serial_ && one_query_ && pieces < kPiecesAThread * threads_) {
       run_splits();
     } else {
       allocate(0);
-      for (std::int64_t i = 0; one_query && i < std::min(pieces, kPiecesAhead); ++i) {
-        prefetch_first_tile(work_[static_cast<std::size_t>(i)]);
-      }
+      if (one_query_) prefetch(bundles_.front());
       for_each_dynamic(context_, pieces, serial_, [&](int thread, std::int64_t i) {
-        if (one_query && i + kPiecesAhead < pieces) {
-          prefetch_first_tile(work_[static_cast<std::size_t>(i + kPiecesAhead)]);
-        }
-        run_whole(thread, work_[static_cast<std::size_t>(i)]);
+        if (one_query_ && i + 1 < pieces) prefetch(bundles_[static_cast<std::size_t>(i + 1)]);
+        run_whole(thread, bundles_[static_cast<std::size_t>(i)]);
       });
     }
   }
 
  private:
-  // Scratch of every thread, then `num_parts` unfinished sums.
+  static constexpr std::int64_t kPiecesAThread = 4;
+
+  // Threads need some pieces each, that one which is disturbed takes fewer.
+  std::size_t most_in_bundle() const {
+    if (serial_) return work_.size();
+    const auto pieces = static_cast<std::int64_t>(work_.size()) * (one_query_ ? most_splits_ : 1);
+    return static_cast<std::size_t>(
+        std::max<std::int64_t>(1, pieces / (kPiecesAThread * threads_)));
+  }
+
+  // Asks for the first tiles of a bundle.
+  static void prefetch(std::span<const AttentionWork> bundle) {
+    for (const AttentionWork& work : bundle.first(std::min(bundle.size(), kWorksAhead))) {
+      prefetch_first_tile(work);
+    }
+  }
+
+  // Scratch of every thread, then `num_parts` bundles' unfinished sums.
   void allocate(std::int64_t num_parts) {
-    const std::int64_t threads = serial_ ? 1 : context_.pool.size();
+    const std::int64_t threads = serial_ ? 1 : threads_;
     memory_ = context_.scratch_floats(threads * thread_floats_ + num_parts * part_floats_);
     parts_ = memory_ + threads * thread_floats_;
     const std::int64_t zero_floats = align_up<std::int64_t>(args_.kv.head_dim, 16);
@@ -214,64 +281,73 @@ class AttentionRun {
     return AttentionScratch::at(thread_memory(thread), args_.kv.head_dim);
   }
   // The thread's own unfinished sums: 0 for a split's, 1 for the total.
-  AttentionPart own_part(std::int64_t thread, int which, const AttentionWork& work) const {
-    float* memory = thread_memory(thread) + AttentionScratch::floats(work.head_dim);
-    return AttentionPart::at(memory + which * part_floats_, work.rows(), work.head_dim);
+  BundleParts own_parts(std::int64_t thread, int which,
+                        std::span<const AttentionWork> bundle) const {
+    float* memory = thread_memory(thread) + AttentionScratch::floats(args_.kv.head_dim);
+    return {memory + which * part_floats_, bundle};
   }
-  AttentionPart shared_part(std::int64_t index, const AttentionWork& work) const {
-    return AttentionPart::at(parts_ + index * part_floats_, work.rows(), work.head_dim);
+  BundleParts shared_parts(std::int64_t index, std::span<const AttentionWork> bundle) const {
+    return {parts_ + index * part_floats_, bundle};
   }
-  // Where the results of `work` go: as q, but in out.
-  void finish(const AttentionWork& work, const AttentionPart& total) const {
-    const std::int64_t offset = work.q - args_.q.data;
-    const std::int64_t row = offset / args_.q.row_stride;
-    context_.kernels.finish_attention(work, total, args_.out.row(row) + offset % args_.q.row_stride,
-                                      args_.out.row_stride);
+  void merge(std::span<const AttentionWork> bundle, const BundleParts& parts,
+             const BundleParts& totals) const {
+    for (std::size_t i = 0; i < bundle.size(); ++i) {
+      context_.kernels.merge_part(bundle[i].rows(), bundle[i].head_dim, parts[i], totals[i]);
+    }
+  }
+  // Where the results of a work go: as q, but in out.
+  void finish(std::span<const AttentionWork> bundle, const BundleParts& totals) const {
+    for (std::size_t i = 0; i < bundle.size(); ++i) {
+      const std::int64_t offset = bundle[i].q - args_.q.data;
+      float* out = args_.out.row(offset / args_.q.row_stride) + offset % args_.q.row_stride;
+      context_.kernels.finish_attention(bundle[i], totals[i], out, args_.out.row_stride);
+    }
+  }
+  BundleParts cleared_totals(int thread, std::span<const AttentionWork> bundle) const {
+    const BundleParts totals = own_parts(thread, 1, bundle);
+    for (std::size_t i = 0; i < bundle.size(); ++i) clear(bundle[i], totals[i]);
+    return totals;
   }
 
-  void run_whole(int thread, const AttentionWork& work) const {
-    const Splits splits = splits_of(work);
-    const AttentionPart part = own_part(thread, 0, work);
-    const AttentionPart total = own_part(thread, 1, work);
-    clear(work, total);
+  void run_whole(int thread, std::span<const AttentionWork> bundle) const {
+    const Splits splits = splits_of(bundle.front());
+    const BundleParts parts = own_parts(thread, 0, bundle);
+    const BundleParts totals = cleared_totals(thread, bundle);
     for (int i = 0; i < splits.count; ++i) {
-      context_.kernels.attend_split(work, splits.first + i, scratch(thread), part);
-      context_.kernels.merge_part(work.rows(), work.head_dim, part, total);
+      context_.kernels.attend_split(bundle, splits.first + i, scratch(thread), parts.all());
+      merge(bundle, parts, totals);
     }
-    finish(work, total);
+    finish(bundle, totals);
   }
 
   void run_splits() {
-    int most_splits = 0;
-    for (const AttentionWork& work : work_) {
-      most_splits = std::max(most_splits, splits_of(work).count);
-    }
-    const auto pieces = static_cast<std::int64_t>(work_.size());
-    allocate(pieces * most_splits);
-    for_each_dynamic(context_, pieces * most_splits, false, [&](int thread, std::int64_t i) {
-      const AttentionWork& work = work_[static_cast<std::size_t>(i / most_splits)];
-      const Splits splits = splits_of(work);
-      const auto split = static_cast<int>(i % most_splits);
+    const auto pieces = static_cast<std::int64_t>(bundles_.size());
+    allocate(pieces * most_splits_);
+    for_each_dynamic(context_, pieces * most_splits_, false, [&](int thread, std::int64_t i) {
+      const auto bundle = bundles_[static_cast<std::size_t>(i / most_splits_)];
+      const Splits splits = splits_of(bundle.front());
+      const auto split = static_cast<int>(i % most_splits_);
       if (split >= splits.count) return;
-      context_.kernels.attend_split(work, splits.first + split, scratch(thread),
-                                    shared_part(i, work));
+      context_.kernels.attend_split(bundle, splits.first + split, scratch(thread),
+                                    shared_parts(i, bundle).all());
     });
-    for_each_dynamic(context_, pieces, most_splits < 16, [&](int thread, std::int64_t i) {
-      const AttentionWork& work = work_[static_cast<std::size_t>(i)];
-      const AttentionPart total = own_part(thread, 1, work);
-      clear(work, total);
-      for (int split = 0; split < splits_of(work).count; ++split) {
-        context_.kernels.merge_part(work.rows(), work.head_dim,
-                                    shared_part(i * most_splits + split, work), total);
+    for_each_dynamic(context_, pieces, most_splits_ < 16, [&](int thread, std::int64_t i) {
+      const auto bundle = bundles_[static_cast<std::size_t>(i)];
+      const BundleParts totals = cleared_totals(thread, bundle);
+      for (int split = 0; split < splits_of(bundle.front()).count; ++split) {
+        merge(bundle, shared_parts(i * most_splits_ + split, bundle), totals);
       }
-      finish(work, total);
+      finish(bundle, totals);
     });
   }
 
   CpuContext& context_;
   const AttentionArgs& args_;
   std::vector<AttentionWork>& work_;
-  std::int64_t total_ = 0;  // multiply-adds
+  std::vector<std::span<const AttentionWork>>& bundles_;
+  std::int64_t threads_ = 1;
+  int most_splits_ = 0;
+  bool one_query_ = true;
   bool serial_ = false;
   std::int64_t part_floats_ = 0;
   std::int64_t thread_floats_ = 0;

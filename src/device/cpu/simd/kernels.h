@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "device/cpu/instruction_set.h"
 #include "tensor/element_type.h"
@@ -63,7 +64,7 @@ struct AttentionPart {
 
 // One thread's memory for attend_split.
 struct AttentionScratch {
-  float* q = nullptr;                // [rows, head_dim], scaled
+  float* q = nullptr;                // [rows of all works, head_dim], scaled
   float* keys = nullptr;             // [head_dim, kAttentionTile]
   float* values = nullptr;           // [kAttentionTile, padded head_dim]
   float* scores = nullptr;           // [rows, kAttentionTile]
@@ -94,9 +95,11 @@ struct Kernels {
   // The first index in [begin, n) with x[index] > threshold, or n.
   std::int64_t (*find_above)(const float* x, std::int64_t begin, std::int64_t n, float threshold);
 
-  // Sets `part` to the sum over positions [split, split + 1) * kAttentionSplit that the rows see.
-  void (*attend_split)(const AttentionWork& work, int split, const AttentionScratch& scratch,
-                       const AttentionPart& part);
+  // Sets the part of each work to the sum over positions [split, split + 1) * kAttentionSplit that
+  // its rows see. Works of the same queries with other KV heads, up to kAttentionRows rows in all:
+  // they go through the tiles together, as the heads of a block lie side by side in memory.
+  void (*attend_split)(std::span<const AttentionWork> works, int split,
+                       const AttentionScratch& scratch, std::span<const AttentionPart> parts);
   // total += part; a total of no positions has largest = kNoScore and zeros.
   void (*merge_part)(int rows, int head_dim, const AttentionPart& part, const AttentionPart& total);
   // out = values / sum. out: like AttentionWork::q.
