@@ -1,10 +1,14 @@
 // Memory, streams, staging and errors of a CUDA device, on the emulated GPU and on real ones.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "device/device.h"
+#include "device/logit_picker.h"
 #include "support/cuda_gpus.h"
 
 namespace tandem::test {
@@ -120,6 +124,71 @@ TEST_F(CudaDeviceTest, UploadsOutrunTheRing) {
   for (std::size_t i = 0; i < back.size(); ++i) {
     ASSERT_EQ(back[i], i / static_cast<std::size_t>(piece)) << i;
   }
+}
+
+// As the host's samplers do it, bit by bit.
+TEST_F(CudaDeviceTest, LogitsAreChangedAsSamplersDo) {
+  const auto device = open(0);
+  const auto stream = device->create_stream();
+  constexpr std::int64_t kRows = 3, kColumns = 700;
+  std::vector<float> host(kRows * kColumns);
+  for (std::size_t i = 0; i < host.size(); ++i) host[i] = std::sin(static_cast<float>(i)) * 9;
+  auto buffer = device->allocate(kRows * kColumns * 4);
+  ASSERT_TRUE(buffer.ok());
+  stream->copy_to_device((*buffer)->data(), host.data(), kRows * kColumns * 4);
+  std::vector<LogitChange> changes;
+  for (std::int32_t i = 0; i < 600; ++i) {
+    LogitChange change{i % 3, (i * 7) % 700, 0.01f * static_cast<float>(i % 5 - 2), 1.3f,
+                       0.07f * static_cast<float>(i % 4)};
+    if (i == 5) change.add = -std::numeric_limits<float>::infinity();
+    changes.push_back(change);
+  }
+  auto& picker = dynamic_cast<LogitPicker&>(*stream);
+  picker.change_logits(dense((*buffer)->floats(), kRows, kColumns), changes);
+  for (const LogitChange& change : changes) {
+    float& logit = host[static_cast<std::size_t>(change.row * kColumns + change.column)];
+    volatile float step = logit + change.add;  // each is rounded
+    step = step <= 0 ? step * change.repeat : step / change.repeat;
+    logit = step - change.lower;
+  }
+  changes.clear();  // they may go
+  std::vector<float> got(host.size());
+  stream->copy_to_host(got.data(), (*buffer)->data(), kRows * kColumns * 4);
+  ASSERT_TRUE(stream->synchronize(kDeadlineUs).ok());
+  EXPECT_EQ(got, host);
+}
+
+// Rows of more than one part; one of them without a number, one with nothing possible.
+TEST_F(CudaDeviceTest, SumsOfExponentialsAreThoseOfAllLogits) {
+  const auto device = open(0);
+  const auto stream = device->create_stream();
+  constexpr std::int64_t kRows = 3, kColumns = 9001;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> host(kRows * kColumns, -kInfinity);
+  for (std::size_t i = 0; i < 2 * kColumns; ++i) host[i] = std::sin(static_cast<float>(i)) * 20;
+  host[kColumns + 7] = std::numeric_limits<float>::quiet_NaN();
+  host[kColumns + 8] = -kInfinity;
+  auto buffer = device->allocate(kRows * kColumns * 4);
+  auto results = device->allocate(2 * kRows * 4);
+  ASSERT_TRUE(buffer.ok() && results.ok());
+  stream->copy_to_device((*buffer)->data(), host.data(), kRows * kColumns * 4);
+  float* largest = (*results)->floats();
+  dynamic_cast<LogitPicker&>(*stream).sum_exponentials(dense((*buffer)->floats(), kRows, kColumns),
+                                                       largest, largest + kRows);
+  float got[2 * kRows];
+  stream->copy_to_host(got, largest, sizeof(got));
+  ASSERT_TRUE(stream->synchronize(kDeadlineUs).ok());
+  for (std::size_t row = 0; row < 2; ++row) {
+    double highest = -kInfinity, sum = 0;
+    const auto values = std::span(host).subspan(row * kColumns, kColumns);
+    for (const float value : values) highest = value > highest ? value : highest;
+    for (const float value : values) sum += value > -kInfinity ? std::exp(value - highest) : 0;
+    EXPECT_EQ(got[row], static_cast<float>(highest));
+    // 9001 terms of one rounding each, added 16 to a thread, then pairwise: two dozen roundings.
+    EXPECT_NEAR(got[kRows + row], sum, 24 * sum / (1 << 24));
+  }
+  EXPECT_EQ(got[2], -kInfinity);
+  EXPECT_EQ(got[kRows + 2], 0.0f);
 }
 
 TEST_F(CudaDeviceTest, AnUnknownTokenPoisonsTheStreamAlone) {

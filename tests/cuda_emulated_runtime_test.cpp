@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "runtime/evaluate.h"
@@ -50,6 +51,45 @@ TEST(EmulatedRuntime, OneGpuDecodesByGraphs) {
       generate_greedily(*start({"one", {{1}}}, true), model().prompts.front().tokens, 4);
   ASSERT_TRUE(greedy.ok()) << greedy.error().to_string();
   EXPECT_GE(num_graph_launches(), before + 2);
+}
+
+// Penalties and log-probabilities without all logits: what leaves the GPUs is what the host would
+// have made of them. The ranks' parts of the vocabulary differ.
+TEST(EmulatedRuntime, LogitsAreChangedAndSummedWhereTheyLie) {
+  const auto runtime = start({"tensor2", {{2, 1}}}, true);
+  auto batch = std::make_shared<StepBatch>();
+  for (std::int32_t i = 0; i < 2; ++i) {
+    append_sequence(*batch, {3 + i, 7, 11 + i}, 3, {i}, runtime->plan().kv.block_tokens, true);
+  }
+  const auto all = runtime->step(batch);
+  ASSERT_TRUE(all.ok()) << all.error().to_string();
+  const auto vocabulary = static_cast<std::int32_t>(all->vocabulary_size);
+  auto asked = std::make_shared<StepBatch>(*batch);
+  asked->output_candidates = {0, 8};
+  asked->output_log_sums = true;
+  const std::vector<float> before(all->row(1).begin(), all->row(1).end());
+  std::vector<float> after = before;
+  for (std::int32_t token = 0; token < vocabulary; token += 5) {
+    const LogitChange change{1, token, 0.5f, 1.25f, 0.125f * static_cast<float>(token % 3)};
+    asked->logit_changes.push_back(change);
+    float& logit = after[static_cast<std::size_t>(token)];
+    logit += change.add;
+    logit = logit <= 0 ? logit * change.repeat : logit / change.repeat;
+    logit -= change.lower;
+  }
+  const auto some = runtime->step(asked);
+  ASSERT_TRUE(some.ok()) << some.error().to_string();
+  EXPECT_TRUE(std::ranges::equal(some->row(0), all->row(0))) << "a row that nobody changed";
+  ASSERT_EQ(some->best(1).size(), 8u);
+  std::vector<float> sorted = after;
+  std::ranges::sort(sorted, std::greater<>());
+  for (std::size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(some->best(1)[i].logit, sorted[i]);
+    EXPECT_EQ(some->best(1)[i].logit, after[static_cast<std::size_t>(some->best(1)[i].token)]);
+  }
+  double sum = 0;
+  for (const float logit : before) sum += std::exp(double(logit));
+  EXPECT_NEAR(some->log_sum(1), std::log(sum), 1e-5);
 }
 
 // What is summed beside arithmetic, in ragged parts, has the bits of what is summed as a whole: in

@@ -6,6 +6,21 @@
 #include "base/log.h"
 
 namespace tandem {
+namespace {
+
+struct Likeliest {
+  std::int32_t token = 0;
+  double probability = 0;
+};
+
+Likeliest likeliest_of(std::span<const float> logits) {
+  const auto best = std::ranges::max_element(logits);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double(logit - *best));
+  return {static_cast<std::int32_t>(best - logits.begin()), 1.0 / sum};
+}
+
+}  // namespace
 
 DraftModel::DraftModel(std::unique_ptr<ModelRunner> runner, const DraftOptions& options)
     : runner_(std::move(runner)), options_(options) {
@@ -98,18 +113,23 @@ Status DraftModel::step(std::vector<Work*>& works) {
     work->unseen.erase(work->unseen.begin(), end);
     if (is_whole) finished.push_back(work);
   }
+  // Of each the likeliest token and how likely it is, where the device can tell these alone.
+  batch->output_candidates.assign(finished.size(), 1);
+  batch->output_log_sums = true;
   TANDEM_TRY(const StepResult result, runner_->step(std::move(batch)));
-  for (std::size_t row = 0; row < finished.size(); ++row) take(*finished[row], result.row(row));
+  for (std::size_t row = 0; row < finished.size(); ++row) take(*finished[row], result, row);
   return {};
 }
 
 // The likeliest token becomes a draft, if it is likely enough, and is computed next.
-void DraftModel::take(Work& work, std::span<const float> logits) const {
-  const auto best = std::ranges::max_element(logits);
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(double(logit - *best));
-  if (1.0 / sum < double(options_.min_probability)) return;
-  work.request->drafts.push_back(static_cast<std::int32_t>(best - logits.begin()));
+void DraftModel::take(Work& work, const StepResult& result, std::size_t row) const {
+  const auto best = result.best(row);
+  const Likeliest likeliest =
+      best.empty() ? likeliest_of(result.row(row))
+                   : Likeliest{best.front().token,
+                               std::exp(double(best.front().logit) - result.log_sum(row))};
+  if (likeliest.probability < double(options_.min_probability)) return;
+  work.request->drafts.push_back(likeliest.token);
   if (std::ssize(work.request->drafts) < work.request->max_drafts) {
     work.unseen.push_back(work.request->drafts.back());
   }

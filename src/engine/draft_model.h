@@ -56,7 +56,7 @@ class DraftModel {
   std::vector<Work> begin(std::span<DraftRequest> requests);
   Status run(std::vector<Work>& works);
   Status step(std::vector<Work*>& works);
-  void take(Work& work, std::span<const float> logits) const;
+  void take(Work& work, const StepResult& result, std::size_t row) const;
 
   std::unique_ptr<ModelRunner> runner_;  // null after an error
   DraftOptions options_;

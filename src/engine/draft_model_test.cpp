@@ -52,6 +52,16 @@ TEST(DraftModel, StopsWhereItIsUnsure) {
   EXPECT_TRUE(drafts_of(model, 1, {1, 2}, 5).empty());
 }
 
+// As from all logits, where only the best comes back with the sum of all.
+TEST(DraftModel, ProposesFromTheBestLogitsAlone) {
+  ScriptedRunnerOptions options;
+  options.gives_candidates = true;
+  DraftModel all(scripted(), {.max_drafts = 4}), best(scripted(options), {.max_drafts = 4});
+  EXPECT_EQ(drafts_of(best, 1, {1, 2}, 4), drafts_of(all, 1, {1, 2}, 4));
+  DraftModel unsure(scripted(options), {.max_drafts = 4, .min_probability = 0.9999f});
+  EXPECT_TRUE(drafts_of(unsure, 1, {1, 2}, 4).empty());
+}
+
 TEST(DraftModel, AFailureEndsDraftsAndNothingElse) {
   ScriptedRunnerOptions options;
   options.fail = [](std::int64_t number) -> std::optional<Error> {

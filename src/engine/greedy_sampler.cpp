@@ -37,12 +37,12 @@ SampledToken GreedySampler::sample(std::span<float> logits) {
   return sampled;
 }
 
-SampledToken GreedySampler::sample_best(std::span<const TokenLogit> best) {
+SampledToken GreedySampler::sample_best(std::span<const TokenLogit> best, double) {
   return {best.empty() ? 0 : best.front().token, 0, {}};
 }
 
 // A sampler that says it needs all logits gets them.
-SampledToken TokenSampler::sample_best(std::span<const TokenLogit>) {
+SampledToken TokenSampler::sample_best(std::span<const TokenLogit>, double) {
   check_failed(__FILE__, __LINE__, "a sampler that can choose among the best", "");
 }
 

@@ -10,7 +10,7 @@ class GreedySampler : public TokenSampler {
   explicit GreedySampler(const SamplingParams& params) : num_logprobs_(params.num_logprobs) {}
   SampledToken sample(std::span<float> logits) override;
   std::int32_t num_candidates() const override { return num_logprobs_ < 0 ? 1 : 0; }
-  SampledToken sample_best(std::span<const TokenLogit> best) override;
+  SampledToken sample_best(std::span<const TokenLogit> best, double log_sum) override;
   void accept(std::int32_t) override {}
 
  private:

@@ -164,7 +164,7 @@ void LlmEngine::take_tokens(Answer& answer, const ScheduledSequence& scheduled,
     const std::span<const TokenLogit> best = result.best(row);
     SampledToken sampled = best.empty()
                                ? sample(answer, std::span(result.logits).subspan(row * size, size))
-                               : answer.sampler->sample_best(best);
+                               : answer.sampler->sample_best(best, result.log_sum(row));
     if (!take_token(answer, std::move(sampled))) return;
     if (i == scheduled.num_drafts) break;
     if (sequence.tokens.back() != drafts[static_cast<std::size_t>(i)]) break;
@@ -313,6 +313,12 @@ void LlmEngine::add(RequestId id, GenerationRequest request, EventSink sink) {
     answer->sequence.may_share = wanted.cache_prompt && !needs_all;
     answer->sequence.pooling = wanted.pooling;
     answer->sequence.num_candidates = answer->constraint ? 0 : answer->sampler->num_candidates();
+    answer->sequence.wants_log_sum = answer->sampler->wants_log_sum();
+    answer->sequence.add_changes = [sampler = answer->sampler.get()](
+                                       std::span<const std::int32_t> ahead, std::int32_t row,
+                                       std::vector<LogitChange>& changes) {
+      sampler->add_changes(ahead, row, changes);
+    };
     for (const std::int32_t token : wanted.prompt) answer->sampler->accept(token);
     Answer& added = *answer;
     answers_.emplace(added.sequence.arrival, std::move(answer));

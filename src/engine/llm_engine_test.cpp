@@ -3,6 +3,7 @@
 #include <random>
 
 #include "engine/llm_engine_fixture_for_test.h"
+#include "engine/sampler.h"
 
 namespace tandem {
 namespace {
@@ -36,6 +37,42 @@ TEST_F(LlmEngineTest, AnswersFromTheBestLogitsAlone) {
   EXPECT_EQ(outcomes_[every].tokens[0], expected_answer({8, 9}, 6, kVocabulary));
   EXPECT_EQ(rows[0], 6);
   EXPECT_EQ(rows[1], 6);
+}
+
+// Penalties and biases are obeyed where logits lie, behind drafts as well: the same answers as
+// where all logits come back, which do not.
+TEST_F(LlmEngineTest, PenaltiesAreObeyedWhereLogitsLie) {
+  std::vector<std::int32_t> answers[2];
+  for (const bool gives_candidates : {false, true}) {
+    int changes = 0, behind_drafts = 0;
+    ScriptedRunnerOptions runner{.num_blocks = 256, .gives_candidates = gives_candidates};
+    runner.on_submit = [&](const StepBatch& batch) {
+      changes += static_cast<int>(batch.logit_changes.size());
+      behind_drafts += batch.output_rows.size() > 1;
+    };
+    EngineOptions options;
+    options.draft_tokens = 3;
+    options.make_sampler = [](const SamplingParams& params) {
+      return std::make_unique<Sampler>(params, [](std::int32_t) { return std::string(); });
+    };
+    start(runner, std::move(options));
+    GenerationRequest request;
+    request.prompt = {5, 6, 7, 5, 6, 7, 5};
+    request.max_tokens = 60;
+    request.sampling.temperature = 0;
+    // Three tokens in turn, whoever was said least of late: what repeats itself is guessed.
+    request.sampling.logit_bias = {{30, 15.0f}, {31, 14.9f}, {32, 14.8f}};
+    request.sampling.penalties = {
+        .last_n = 12, .repeat = 1.1f, .frequency = 0.6f, .presence = 0.2f};
+    const RequestId id = add(std::move(request));
+    run();
+    answers[gives_candidates] = outcomes_[id].tokens[0];
+    EXPECT_EQ(answers[gives_candidates].size(), 60u);
+    EXPECT_GT(changes, 60);
+    EXPECT_GT(behind_drafts, 0);
+  }
+  EXPECT_EQ(answers[1], answers[0]);
+  EXPECT_NE(answers[0], expected_answer({5, 6, 7, 5, 6, 7, 5}, 60, kVocabulary));
 }
 
 TEST_F(LlmEngineTest, AnswersOneRequest) {

@@ -1,7 +1,9 @@
 #include "engine/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +15,13 @@
 #include "model/activation_sizes.h"
 
 namespace tandem {
+namespace {
+
+// Tokens whose logits may differ from the model's for a row to be picked on its device: what
+// travels there for each row of each step.
+constexpr std::int32_t kMostChanges = 1024;
+
+}  // namespace
 
 Sampler::Sampler(SamplingParams params, Dry::PieceOf piece_of)
     : params_(std::move(params)),
@@ -68,20 +77,62 @@ std::int32_t Sampler::draw() {
 }
 
 std::int32_t Sampler::num_candidates() const {
-  const bool looks_at_all = params_.num_logprobs >= 0 || !params_.logit_bias.empty() ||
-                            !penalties_.is_off() || !dry_.is_off();
-  if (looks_at_all) return 0;
-  if (params_.temperature <= 0) return 1;
-  if (mirostat_ || params_.top_n_sigma > 0) return 0;
-  const bool is_few = params_.top_k > 0 && params_.top_k <= ActivationSizes::kMostCandidates;
-  return is_few ? params_.top_k : 0;
+  constexpr auto kMost = static_cast<std::int32_t>(ActivationSizes::kMostCandidates);
+  // Log-probabilities are those before changes, candidates those behind them.
+  const bool wants_both = has_changes() && params_.num_logprobs >= 0;
+  const std::int32_t last_n = penalties_.is_off() ? 0 : params_.penalties.last_n;
+  const bool are_many =
+      last_n < 0 || std::ssize(params_.logit_bias) + std::int64_t{last_n} > kMostChanges;
+  if (wants_both || are_many || !dry_.is_off()) return 0;
+  const bool is_greedy = params_.temperature <= 0;
+  if (!is_greedy && (mirostat_ || params_.top_n_sigma > 0 || params_.top_k <= 0)) return 0;
+  const std::int32_t count = std::max(is_greedy ? 1 : params_.top_k, params_.num_logprobs);
+  return count <= kMost ? count : 0;
 }
 
-SampledToken Sampler::sample_best(std::span<const TokenLogit> best) {
+void Sampler::add_changes(std::span<const std::int32_t> ahead, std::int32_t row,
+                          std::vector<LogitChange>& changes) {
+  if (!has_changes()) return;
+  std::map<std::int32_t, LogitChange> by_token;
+  for (const auto& [token, bias] : params_.logit_bias) by_token[token].add += bias;
+  Penalties penalties = penalties_;
+  const std::size_t size = history_.size();
+  for (const std::int32_t token : ahead) {
+    history_.push_back(token);
+    penalties.accept(history_);
+  }
+  history_.resize(size);
+  penalties.add_to(by_token);
+  for (auto& [token, change] : by_token) {
+    if (token < 0) continue;
+    change.row = row;
+    change.column = token;
+    changes.push_back(change);
+  }
+}
+
+SampledToken Sampler::sample_best(std::span<const TokenLogit> best, double log_sum) {
   if (best.empty()) return {};
-  if (params_.temperature <= 0) return {best.front().token, 0, {}};
-  candidates_.assign(best);
-  return {draw(), 0, {}};
+  SampledToken sampled;
+  if (params_.temperature <= 0) {
+    sampled.token = best.front().token;
+  } else {
+    candidates_.assign(best.first(std::min(best.size(), static_cast<std::size_t>(params_.top_k))));
+    sampled.token = draw();
+  }
+  if (params_.num_logprobs < 0) return sampled;
+  const auto logprob_of = [&](const TokenLogit& one) {
+    return static_cast<float>(std::min(one.logit, Candidates::kMaxLogit) - log_sum);
+  };
+  const auto chosen = std::ranges::find(best, sampled.token, &TokenLogit::token);
+  sampled.logprob =
+      chosen == best.end() ? -std::numeric_limits<float>::infinity() : logprob_of(*chosen);
+  for (const TokenLogit& one : best) {
+    const bool is_enough = std::ssize(sampled.likeliest) == params_.num_logprobs;
+    if (is_enough || std::isinf(one.logit)) break;
+    sampled.likeliest.push_back({one.token, logprob_of(one)});
+  }
+  return sampled;
 }
 
 void Sampler::truncate() {

@@ -32,15 +32,20 @@ class Sampler : public TokenSampler {
 
   // Where no token is possible (all logits are -infinity or NaN), token 0 is returned.
   SampledToken sample(std::span<float> logits) override;
-  // Greedy: one; else top_k, where nothing before it looks at other tokens.
+  // Greedy: one; else top_k, where nothing before it looks at other tokens but logit bias and
+  // penalties of a bounded number, which are changes. As many as there are log-probabilities.
   std::int32_t num_candidates() const override;
-  SampledToken sample_best(std::span<const TokenLogit> best) override;
+  bool wants_log_sum() const override { return params_.num_logprobs >= 0; }
+  void add_changes(std::span<const std::int32_t> ahead, std::int32_t row,
+                   std::vector<LogitChange>& changes) override;
+  SampledToken sample_best(std::span<const TokenLogit> best, double log_sum) override;
   void accept(std::int32_t token) override;
 
  private:
   std::int32_t choose(std::span<float> logits);
   std::int32_t draw();
   void truncate();
+  bool has_changes() const { return !params_.logit_bias.empty() || !penalties_.is_off(); }
 
   SamplingParams params_;
   Random random_;

@@ -70,14 +70,31 @@ std::vector<TokenLogit> best_of(std::span<const float> logits, std::int32_t k) {
   return best;
 }
 
+// What a GPU does to a logit; sampler: whose next token is meant, behind `ahead`.
+void obey_changes(Sampler& sampler, std::span<const std::int32_t> ahead,
+                  std::vector<float>& logits) {
+  std::vector<LogitChange> changes;
+  sampler.add_changes(ahead, 3, changes);
+  for (const LogitChange& change : changes) {
+    EXPECT_EQ(change.row, 3);
+    float& logit = logits.at(static_cast<std::size_t>(change.column));
+    logit += change.add;
+    logit = logit <= 0 ? logit * change.repeat : logit / change.repeat;
+    logit -= change.lower;
+  }
+}
+
 TEST(Sampler, ChoosesAmongTheBestAsAmongAll) {
-  SamplingParams usual, wild, greedy;
+  SamplingParams usual, wild, greedy, biased, tired;
   wild.top_k = 7;
   wild.typical_p = 0.9f;
   wild.xtc = {0.5f, 0.05f};
   wild.dynatemp_range = 0.3f;
   greedy.temperature = 0;
-  for (const SamplingParams& params : {usual, wild, greedy}) {
+  biased.logit_bias = {{3, 2.0f}, {9, -kInfinity}, {3, 0.5f}, {17, -1.0f}};
+  tired = biased;
+  tired.penalties = {.last_n = 20, .repeat = 1.3f, .frequency = 0.2f, .presence = 0.4f};
+  for (const SamplingParams& params : {usual, wild, greedy, biased, tired}) {
     Sampler among_all(params, no_text), among_best(params, no_text);
     const std::int32_t k = among_best.num_candidates();
     EXPECT_EQ(k, params.temperature <= 0 ? 1 : params.top_k);
@@ -88,11 +105,60 @@ TEST(Sampler, ChoosesAmongTheBestAsAmongAll) {
       for (int j = 0; j < 200; ++j) {
         logits.push_back(std::floor(static_cast<float>(random.uniform() * 12)) / 2);
       }
-      const auto best = best_of(logits, k);
-      const std::int32_t token = among_best.sample_best(best).token;
+      std::vector<float> changed = logits;
+      obey_changes(among_best, {}, changed);
+      const auto best = best_of(changed, k);
+      const std::int32_t token = among_best.sample_best(best, 0).token;
       ASSERT_EQ(token, sample(among_all, logits));
       among_all.accept(token);
       among_best.accept(token);
+    }
+  }
+}
+
+// Behind guesses of what comes, as behind what came.
+TEST(Sampler, KnowsWhatChangesBehindGuesses) {
+  SamplingParams params;
+  params.penalties = {.last_n = 5, .repeat = 1.5f, .frequency = 0.25f, .presence = 0.5f};
+  params.logit_bias = {{4, 1.0f}};
+  Sampler sampler(params, no_text), later(params, no_text);
+  const std::vector<std::int32_t> history = {1, 2, 2, 3, 9, 7}, guesses = {2, 5, 9};
+  for (const std::int32_t token : history) sampler.accept(token);
+  for (const std::int32_t token : history) later.accept(token);
+  for (std::size_t count = 0; count <= guesses.size(); ++count) {
+    std::vector<float> expected(12, 2.0f), got(12, 2.0f);
+    obey_changes(later, {}, expected);
+    obey_changes(sampler, std::span(guesses).first(count), got);
+    EXPECT_EQ(got, expected) << count;
+    if (count < guesses.size()) later.accept(guesses[count]);
+  }
+}
+
+// Log-probabilities from the best and the sum of all, as from all.
+TEST(Sampler, TellsLogProbabilitiesFromTheBest) {
+  for (const float temperature : {0.0f, 0.8f}) {
+    SamplingParams params;
+    params.temperature = temperature;
+    params.num_logprobs = 3;
+    Sampler among_all(params, no_text), among_best(params, no_text);
+    EXPECT_TRUE(among_best.wants_log_sum());
+    const std::int32_t k = among_best.num_candidates();
+    EXPECT_EQ(k, temperature > 0 ? 40 : 3);
+    Random random(3);
+    for (int i = 0; i < 20; ++i) {
+      std::vector<float> logits;
+      for (int j = 0; j < 200; ++j) logits.push_back(static_cast<float>(random.uniform() * 9));
+      double sum = 0;
+      for (const float logit : logits) sum += std::exp(double(logit));
+      const SampledToken got = among_best.sample_best(best_of(logits, k), std::log(sum));
+      const SampledToken expected = among_all.sample(logits);
+      ASSERT_EQ(got.token, expected.token);
+      EXPECT_FLOAT_EQ(got.logprob, expected.logprob);
+      ASSERT_EQ(got.likeliest.size(), expected.likeliest.size());
+      for (std::size_t j = 0; j < got.likeliest.size(); ++j) {
+        EXPECT_EQ(got.likeliest[j].token, expected.likeliest[j].token);
+        EXPECT_FLOAT_EQ(got.likeliest[j].logprob, expected.likeliest[j].logprob);
+      }
     }
   }
 }
@@ -106,9 +172,18 @@ TEST(Sampler, NeedsAllLogitsWhereMoreThanTheBestCount) {
   EXPECT_EQ(candidates([](SamplingParams&) {}), 40);
   EXPECT_EQ(candidates([](SamplingParams& p) { p.top_k = 0; }), 0);
   EXPECT_EQ(candidates([](SamplingParams& p) { p.top_k = 65; }), 0);
-  EXPECT_EQ(candidates([](SamplingParams& p) { p.num_logprobs = 0; }), 0);
-  EXPECT_EQ(candidates([](SamplingParams& p) { p.logit_bias = {{3, 1.0f}}; }), 0);
-  EXPECT_EQ(candidates([](SamplingParams& p) { p.penalties.repeat = 1.1f; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.num_logprobs = 0; }), 40);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.num_logprobs = 50; }), 50);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.num_logprobs = 65; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.logit_bias = {{3, 1.0f}}; }), 40);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.logit_bias.resize(2000); }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.penalties.repeat = 1.1f; }), 40);
+  EXPECT_EQ(candidates([](SamplingParams& p) { p.penalties = {-1, 1.1f}; }), 0);
+  EXPECT_EQ(candidates([](SamplingParams& p) {
+              p.logit_bias = {{3, 1.0f}};
+              p.num_logprobs = 1;
+            }),
+            0);
   EXPECT_EQ(candidates([](SamplingParams& p) { p.dry.multiplier = 0.8f; }), 0);
   EXPECT_EQ(candidates([](SamplingParams& p) { p.mirostat.version = 2; }), 0);
   EXPECT_EQ(candidates([](SamplingParams& p) { p.top_n_sigma = 1; }), 0);

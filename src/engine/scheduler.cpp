@@ -186,10 +186,22 @@ void Scheduler::add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num
     for (std::int32_t row = num_drafts; row >= 0; --row) {
       batch.output_rows.push_back(batch.num_tokens() - 1 - row);
       batch.output_candidates.push_back(sequence.num_candidates);
+      add_picking(batch, sequence, num_drafts - row);
     }
   }
   sequence.in_flight = true;
   step.sequences.push_back(scheduled);
+}
+
+// What the row just added needs besides the number of its candidates: it stands behind the first
+// `num_ahead` drafts.
+void Scheduler::add_picking(StepBatch& batch, const Sequence& sequence, std::int32_t num_ahead) {
+  if (sequence.num_candidates == 0) return;
+  batch.output_log_sums = batch.output_log_sums || sequence.wants_log_sum;
+  if (!sequence.add_changes) return;
+  const auto row = static_cast<std::int32_t>(batch.output_rows.size()) - 1;
+  const std::span<const std::int32_t> drafts(sequence.drafts);
+  sequence.add_changes(drafts.first(static_cast<std::size_t>(num_ahead)), row, batch.logit_changes);
 }
 
 // The hidden states that the sequence's pooling needs of this chunk, the batch's last tokens.

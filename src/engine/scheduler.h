@@ -96,6 +96,7 @@ class Scheduler {
   bool somebody_decodes() const;
   void add_to(ScheduledStep& step, Sequence& sequence, std::int32_t num_tokens,
               std::int32_t num_drafts);
+  static void add_picking(StepBatch& batch, const Sequence& sequence, std::int32_t num_ahead);
   static void add_hidden_rows(StepBatch& batch, ScheduledSequence& scheduled);
   bool grow(Sequence& sequence, std::int32_t num_tokens);
   Sequence* find_victim(const Sequence& sequence) const;

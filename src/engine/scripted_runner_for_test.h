@@ -50,7 +50,7 @@ class ScriptedRunner : public ModelRunner {
 
  private:
   StepResult compute(const StepBatch& batch);
-  void pick_candidates(const StepBatch& batch, std::int32_t next, StepResult& result) const;
+  void pick_candidates(const StepBatch& batch, StepResult& result) const;
   std::vector<std::int32_t> history_of(const StepBatch& batch, std::int32_t row) const;
 
   ScriptedRunnerOptions options_;

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <functional>
+#include <span>
 #include <thread>
 
 #include "base/check.h"
@@ -88,7 +91,7 @@ StepResult ScriptedRunner::compute(const StepBatch& batch) {
     for (std::int32_t token = 0; token < options_.vocabulary_size; ++token) {
       result.logits.push_back(token == next ? 10.0f : -0.01f * static_cast<float>(token));
     }
-    if (options_.gives_candidates) pick_candidates(batch, next, result);
+    if (options_.gives_candidates) pick_candidates(batch, result);
   }
   result.hidden_size = kScriptedHiddenSize;
   for (const std::int32_t row : batch.hidden_rows) {
@@ -98,19 +101,32 @@ StepResult ScriptedRunner::compute(const StepBatch& batch) {
   return result;
 }
 
-// In the place of the row just added, which is spoilt. The best are `next`, then the lowest others.
-void ScriptedRunner::pick_candidates(const StepBatch& batch, std::int32_t next,
-                                     StepResult& result) const {
+// In the place of the row just added, which is spoilt: the best of it as the batch changes it, and
+// the logarithm of the sum of its exponentials as it was.
+void ScriptedRunner::pick_candidates(const StepBatch& batch, StepResult& result) const {
   const std::size_t row = result.candidates.size();
-  result.candidates.emplace_back();
+  auto& best = result.candidates.emplace_back();
+  if (batch.output_log_sums) result.log_sums.push_back(0);
   const std::int32_t wanted = batch.output_candidates.empty() ? 0 : batch.output_candidates[row];
   if (wanted == 0) return;
-  auto& best = result.candidates.back();
-  best.push_back({next, 10.0f});
-  for (std::int32_t token = 0; std::ssize(best) < wanted; ++token) {
-    if (token != next) best.push_back({token, -0.01f * static_cast<float>(token)});
+  const auto logits =
+      std::span(result.logits).last(static_cast<std::size_t>(options_.vocabulary_size));
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double(logit));
+  if (batch.output_log_sums) result.log_sums.back() = std::log(sum);
+  for (const LogitChange& change : batch.logit_changes) {
+    if (static_cast<std::size_t>(change.row) != row) continue;
+    float& logit = logits[static_cast<std::size_t>(change.column)];
+    logit += change.add;
+    logit = logit <= 0 ? logit * change.repeat : logit / change.repeat;
+    logit -= change.lower;
   }
-  std::fill(result.logits.end() - options_.vocabulary_size, result.logits.end(), 99.0f);
+  for (std::size_t token = 0; token < logits.size(); ++token) {
+    best.push_back({static_cast<std::int32_t>(token), logits[token]});
+  }
+  std::ranges::stable_sort(best, std::greater<>(), &TokenLogit::logit);
+  if (std::ssize(best) > wanted) best.resize(static_cast<std::size_t>(wanted));
+  std::ranges::fill(logits, 99.0f);
 }
 
 // The tokens up to that of `row`, read back from the cache.

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <vector>
 
+#include "device/logit_picker.h"
 #include "engine/block_key.h"
 #include "engine/hidden_pool.h"
 
@@ -21,6 +24,13 @@ struct Sequence {
 
   // How many of a row's best logits its sampler needs; 0: all. Set by the engine.
   std::int32_t num_candidates = 0;
+  // Where it is not 0: what else of such a row. add_changes(ahead, row, changes) appends what its
+  // sampler does to the logits of output row `row`, that behind `tokens` and these drafts; may be
+  // empty.
+  bool wants_log_sum = false;
+  std::function<void(std::span<const std::int32_t> ahead, std::int32_t row,
+                     std::vector<LogitChange>& changes)>
+      add_changes;
 
   // Guesses of what follows `tokens`, to be checked by the next step. Set by the engine.
   std::vector<std::int32_t> drafts;

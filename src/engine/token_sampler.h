@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "device/logit_picker.h"
 #include "engine/sampling_params.h"
 #include "nn/token_candidates.h"
 
@@ -29,12 +30,20 @@ class TokenSampler {
   virtual ~TokenSampler() = default;
   // Chooses the next token. logits: [vocabulary_size], overwritten. Does not accept the token.
   virtual SampledToken sample(std::span<float> logits) = 0;
-  // How many of the best logits suffice for the same choice, for this sampler's whole life; 0: only
-  // all of them do.
+  // How many of the best logits suffice for the same choice, for this sampler's whole life, once
+  // add_changes() is obeyed; 0: only all of them do.
   virtual std::int32_t num_candidates() const { return 0; }
+  // Does sample_best() want the row's log_sum?
+  virtual bool wants_log_sum() const { return false; }
+  // Appends what is to be done to the logits of output row `row` before the best are picked: those
+  // of the token that follows on the history and `ahead`, guesses of what comes.
+  virtual void add_changes(std::span<const std::int32_t> ahead, std::int32_t row,
+                           std::vector<LogitChange>& changes) {
+    (void)ahead, (void)row, (void)changes;
+  }
   // sample() where only the best are at hand: num_candidates() of them, or all there are; best
-  // first, ties to the lower token.
-  virtual SampledToken sample_best(std::span<const TokenLogit> best);
+  // first, ties to the lower token. log_sum: the logarithm of the sum of exp(logit) over all.
+  virtual SampledToken sample_best(std::span<const TokenLogit> best, double log_sum);
   // Appends to the history: each token of the prompt, in order, then each token of the answer.
   virtual void accept(std::int32_t token) = 0;
 };

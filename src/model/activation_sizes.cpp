@@ -56,7 +56,8 @@ std::int64_t ActivationSizes::total_bytes() const {
   per_token += copies * (gate + ffn);
   per_token += num_experts + 2 * top_k + (top_k > 0 ? copies * hidden : 0);
   per_token += 1;  // position
-  const std::int64_t per_row = vocabulary + 2 * hidden + (vocabulary > 0 ? 2 * kMostCandidates : 0);
+  const std::int64_t per_row =
+      vocabulary + 2 * hidden + (vocabulary > 0 ? 2 * kMostCandidates + 2 : 0);
   return static_cast<std::int64_t>(sizeof(float)) *
          (max_tokens * per_token + max_output_rows * per_row);
 }

@@ -27,7 +27,7 @@ struct ActivationSizes {
   std::int64_t top_k = 0;
   std::int64_t vocabulary = 0;  // this rank's rows of the output matrix
 
-  static constexpr std::int64_t kNumBuffers = 19;  // that these are cut into
+  static constexpr std::int64_t kNumBuffers = 20;  // that these are cut into
   std::int64_t total_bytes() const;
 };
 

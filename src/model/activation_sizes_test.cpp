@@ -76,9 +76,9 @@ TEST(ActivationSizes, TotalCountsEveryBufferOnce) {
   const ModelSpec dense = spec_for_test();
   const ActivationSizes sizes = activation_sizes_of(dense, whole_model(dense), 10, 3);
   // hidden x3, q, k, v, heads' results, gate, up, position; a row: two of hidden, logits, the best
-  // of them with their tokens.
+  // of them with their tokens, the largest and the sum of exponentials.
   const std::int64_t token = 3 * 128 + 192 + 96 + 96 + 192 + 320 + 320 + 1;
-  const std::int64_t row = 2 * 128 + 512 + 2 * 64;
+  const std::int64_t row = 2 * 128 + 512 + 2 * 64 + 2;
   EXPECT_EQ(sizes.total_bytes(), 4 * (10 * token + 3 * row));
 
   const ModelSpec mixture = spec_for_test(5);

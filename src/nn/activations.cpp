@@ -59,6 +59,7 @@ Result<Activations> Activations::create(Device& device, Stream& stream,
       {buffers.logits, rows, sizes.vocabulary},
       {buffers.candidate_logits, rows, candidates},
       {buffers.candidate_tokens, rows, candidates},
+      {buffers.logit_sums, rows, candidates > 0 ? 2 : 0},
   };
   for (const Wanted& one : wanted) {
     TANDEM_TRY_STATUS(make(device, stream, one.rows, one.columns, one.buffer));
@@ -69,11 +70,26 @@ Result<Activations> Activations::create(Device& device, Stream& stream,
 std::int64_t Activations::size_bytes() const {
   const Buffers& all = buffers_;
   std::int64_t total = 0;
-  for (const auto* buffer :
-       {&all.hidden, &all.normed, &all.partial, &all.q, &all.k, &all.v, &all.attention_out,
-        &all.gate, &all.up, &all.router_logits, &all.expert_out, &all.expert_ids,
-        &all.expert_weights, &all.positions, &all.output_hidden, &all.output_normed, &all.logits,
-        &all.candidate_logits, &all.candidate_tokens}) {
+  for (const auto* buffer : {&all.hidden,
+                             &all.normed,
+                             &all.partial,
+                             &all.q,
+                             &all.k,
+                             &all.v,
+                             &all.attention_out,
+                             &all.gate,
+                             &all.up,
+                             &all.router_logits,
+                             &all.expert_out,
+                             &all.expert_ids,
+                             &all.expert_weights,
+                             &all.positions,
+                             &all.output_hidden,
+                             &all.output_normed,
+                             &all.logits,
+                             &all.candidate_logits,
+                             &all.candidate_tokens,
+                             &all.logit_sums}) {
     total += bytes(*buffer);
   }
   return total;
@@ -135,6 +151,12 @@ float* Activations::candidate_logits() const {
 }
 std::int32_t* Activations::candidate_tokens() const {
   return static_cast<std::int32_t*>(buffers_.candidate_tokens->data());
+}
+float* Activations::largest_logits() const {
+  return buffers_.logit_sums->floats();
+}
+float* Activations::logit_sums() const {
+  return buffers_.logit_sums->floats() + sizes_.max_output_rows;
 }
 
 }  // namespace tandem

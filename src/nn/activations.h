@@ -39,13 +39,15 @@ class Activations {
   MatrixView logits(std::int64_t num_rows) const;  // [num_rows, local vocabulary]
   float* candidate_logits() const;                 // [num_rows, up to kMostCandidates]
   std::int32_t* candidate_tokens() const;          // the same
+  float* largest_logits() const;                   // [num_rows]
+  float* logit_sums() const;                       // [num_rows], of exp(logit - largest)
 
  private:
   struct Buffers {
     std::unique_ptr<Buffer> hidden, normed, partial, q, k, v, attention_out, gate, up;
     std::unique_ptr<Buffer> router_logits, expert_out, expert_ids, expert_weights, positions;
     std::unique_ptr<Buffer> output_hidden, output_normed, logits;
-    std::unique_ptr<Buffer> candidate_logits, candidate_tokens;
+    std::unique_ptr<Buffer> candidate_logits, candidate_tokens, logit_sums;
   };
 
   ActivationSizes sizes_;

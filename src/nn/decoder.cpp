@@ -83,4 +83,10 @@ Decoder::Best Decoder::best(Stream& stream, MatrixView logits, std::int32_t coun
   return best;
 }
 
+Decoder::Sums Decoder::sums(LogitPicker& picker, MatrixView logits) {
+  const Sums sums{activations_.largest_logits(), activations_.logit_sums()};
+  picker.sum_exponentials(logits, activations_.largest_logits(), activations_.logit_sums());
+  return sums;
+}
+
 }  // namespace tandem

@@ -49,6 +49,12 @@ class Decoder {
     const std::int32_t* tokens = nullptr;  // of this rank's vocabulary
   };
   Best best(Stream& stream, MatrixView logits, std::int32_t count);
+  // As LogitPicker::sum_exponentials() gives them. Device memory, until the next call.
+  struct Sums {
+    const float* largest = nullptr;  // [rows]
+    const float* sums = nullptr;
+  };
+  Sums sums(LogitPicker& picker, MatrixView logits);
 
   std::int64_t weights_bytes() const { return parameters_.size_bytes(); }
   std::int64_t kv_bytes() const { return kv_cache_.size_bytes(); }

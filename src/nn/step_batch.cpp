@@ -50,6 +50,19 @@ std::string find_row_fault(const StepBatch& batch, const std::vector<std::int32_
   return {};
 }
 
+std::string find_change_fault(const StepBatch& batch, std::int64_t vocabulary_size) {
+  std::int32_t last = 0;
+  for (const LogitChange& change : batch.logit_changes) {
+    const auto row = static_cast<std::size_t>(change.row);
+    const bool is_sound = change.row >= last && row < batch.output_candidates.size() &&
+                          batch.output_candidates[row] > 0 && change.column >= 0 &&
+                          change.column < vocabulary_size;
+    if (!is_sound) return fmt::format("logit {} of output {} is changed", change.column, row);
+    last = change.row;
+  }
+  return {};
+}
+
 }  // namespace
 
 void append_sequence(StepBatch& batch, const std::vector<std::int32_t>& ids,
@@ -105,7 +118,8 @@ std::string find_fault(const StepBatch& batch, std::int64_t vocabulary_size,
       return fmt::format("{} candidates", count);
     }
   }
-  std::string fault = find_row_fault(batch, batch.output_rows, "output");
+  std::string fault = find_change_fault(batch, vocabulary_size);
+  if (fault.empty()) fault = find_row_fault(batch, batch.output_rows, "output");
   return fault.empty() ? find_row_fault(batch, batch.hidden_rows, "hidden") : fault;
 }
 

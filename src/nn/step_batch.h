@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "device/logit_picker.h"
+
 namespace tandem {
 
 // One sequence's next tokens in a step.
@@ -26,6 +28,12 @@ struct StepBatch {
   // For each of them how many of the best logits will do, up to ActivationSizes::kMostCandidates;
   // 0: all are wanted. Empty: all of all. A device in whose memory the host reads gives all.
   std::vector<std::int32_t> output_candidates;
+  // What is done to logits of rows with candidates before the best are picked: `row` is an index of
+  // output_rows, ascending, `column` a token.
+  std::vector<LogitChange> logit_changes;
+  // Of rows with candidates also the logarithm of the sum of the exponentials of all logits is
+  // wanted, as they were before these changes.
+  bool output_log_sums = false;
   std::vector<std::int32_t> hidden_rows;  // tokens whose final hidden states are wanted, ascending
 
   std::int32_t num_tokens() const { return static_cast<std::int32_t>(token_ids.size()); }

@@ -80,6 +80,17 @@ const Breach kBreaches[] = {
      "do not match the output rows"},
     {"TooManyCandidates",
      [](StepBatch& b) { b.output_candidates.assign(b.output_rows.size(), 65); }, "65 candidates"},
+    {"ChangeWithoutCandidates",
+     [](StepBatch& b) {
+       b.logit_changes = {{0, 3}};
+     },
+     "logit 3 of output 0"},
+    {"ChangePastVocabulary",
+     [](StepBatch& b) {
+       b.output_candidates.assign(b.output_rows.size(), 1);
+       b.logit_changes = {{0, 3}, {0, 100}};
+     },
+     "logit 100 of output 0"},
     {"RowNegative", [](StepBatch& b) { b.output_rows[0] = -1; }, "output row -1"},
     {"RowTwice",
      [](StepBatch& b) {

@@ -17,8 +17,10 @@ class TokenCandidates {
  public:
   TokenCandidates() = default;
   // wanted: for each output row of the step how many of the best, 0 where all logits are.
-  // first_tokens: where each rank's part of the vocabulary begins.
-  TokenCandidates(std::vector<std::int32_t> wanted, std::vector<std::int64_t> first_tokens);
+  // first_tokens: where each rank's part of the vocabulary begins. have_log_sums: each rank also
+  // gives, of every row, what log_sum() is made of.
+  TokenCandidates(std::vector<std::int32_t> wanted, std::vector<std::int64_t> first_tokens,
+                  bool have_log_sums = false);
 
   bool are_wanted(std::int64_t row) const {
     return !wanted_.empty() && wanted_[static_cast<std::size_t>(row)] > 0;
@@ -35,13 +37,22 @@ class TokenCandidates {
     return tokens_.data() + place(rank, row);
   }
 
+  // The same for the largest of all its logits of the row, and the sum of exp(logit - largest).
+  bool have_log_sums() const { return have_log_sums_; }
+  float* largest(std::size_t rank, std::int64_t row) { return largest_.data() + line(rank, row); }
+  float* sums(std::size_t rank, std::int64_t row) { return sums_.data() + line(rank, row); }
+
   // The best of all ranks, best first, ties to the lower token.
   std::vector<TokenLogit> best(std::int64_t row) const;
+  // The logarithm of the sum of exp(logit) over all tokens; 0 where none is possible.
+  double log_sum(std::int64_t row) const;
 
  private:
+  std::size_t line(std::size_t rank, std::int64_t row) const {
+    return rank * wanted_.size() + static_cast<std::size_t>(row);
+  }
   std::size_t place(std::size_t rank, std::int64_t row) const {
-    return (rank * wanted_.size() + static_cast<std::size_t>(row)) *
-           static_cast<std::size_t>(per_rank_);
+    return line(rank, row) * static_cast<std::size_t>(per_rank_);
   }
 
   std::vector<std::int32_t> wanted_;
@@ -49,6 +60,9 @@ class TokenCandidates {
   std::int32_t per_rank_ = 0;
   std::vector<float> logits_;         // [rank, row, per_rank]
   std::vector<std::int32_t> tokens_;  // the same; -1: none
+  bool have_log_sums_ = false;
+  std::vector<float> largest_;  // [rank, row]
+  std::vector<float> sums_;
 };
 
 }  // namespace tandem

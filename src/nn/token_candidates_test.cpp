@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace tandem {
 namespace {
@@ -34,6 +35,18 @@ TEST(TokenCandidates, AreTheBestOfAllRanks) {
   put(candidates, 1, 2, {{0, 5.0f}, {2, 4.0f}, {3, 3.0f}});
   EXPECT_EQ(tokens_of(candidates.best(0)), (std::vector<std::int32_t>{104, 7, 105}));
   EXPECT_EQ(tokens_of(candidates.best(2)), (std::vector<std::int32_t>{100, 102}));
+}
+
+TEST(TokenCandidates, SumOverAllRanks) {
+  TokenCandidates candidates({1, 1}, {0, 100, 200}, true);
+  // Row 0: exp(2) + exp(1), exp(3), and a rank without tokens; row 1: nothing is possible.
+  *candidates.largest(0, 0) = 2.0f;
+  *candidates.sums(0, 0) = 1.0f + std::exp(-1.0f);
+  *candidates.largest(1, 0) = 3.0f;
+  *candidates.sums(1, 0) = 1.0f;
+  EXPECT_NEAR(candidates.log_sum(0), std::log(std::exp(2.0) + std::exp(1.0) + std::exp(3.0)), 1e-6);
+  EXPECT_EQ(candidates.log_sum(1), 0.0);
+  EXPECT_FALSE(TokenCandidates({1}, {0}).have_log_sums());
 }
 
 TEST(TokenCandidates, NoneAreWantedWhereNobodyAsks) {

@@ -25,13 +25,21 @@ StepBatch slice(const StepBatch& batch, std::int32_t begin, std::int32_t end) {
     part.block_table = sequence.block_table;
     piece.sequences.push_back(std::move(part));
   }
+  piece.output_log_sums = batch.output_log_sums;
+  std::int32_t first_output = -1;
   for (std::size_t i = 0; i < batch.output_rows.size(); ++i) {
     const std::int32_t row = batch.output_rows[i];
     if (row < begin || row >= end) continue;
+    if (first_output < 0) first_output = static_cast<std::int32_t>(i);
     piece.output_rows.push_back(row - begin);
     if (!batch.output_candidates.empty()) {
       piece.output_candidates.push_back(batch.output_candidates[i]);
     }
+  }
+  const auto num_outputs = static_cast<std::int32_t>(piece.output_rows.size());
+  for (LogitChange change : batch.logit_changes) {
+    change.row -= first_output;
+    if (change.row >= 0 && change.row < num_outputs) piece.logit_changes.push_back(change);
   }
   for (const std::int32_t row : batch.hidden_rows) {
     if (row >= begin && row < end) piece.hidden_rows.push_back(row - begin);

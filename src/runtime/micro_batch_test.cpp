@@ -16,6 +16,8 @@ StepBatch mixed() {
   append_sequence(batch, {9, 10, 11, 12, 13}, 5, {4, 11}, kBlockTokens, false);
   batch.output_rows.insert(batch.output_rows.begin(), 2);  // 2, 6, 7
   batch.output_candidates = {4, 0, 2};
+  batch.logit_changes = {{0, 3}, {2, 4}, {2, 6}};
+  batch.output_log_sums = true;
   batch.hidden_rows = {0, 4, 5, 12};
   return batch;
 }
@@ -43,6 +45,13 @@ TEST(SplitBatch, CutsASequenceWithItsContext) {
   EXPECT_EQ(pieces[0].output_candidates, std::vector<std::int32_t>{4});
   EXPECT_EQ(pieces[1].output_rows, (std::vector<std::int32_t>{1, 2}));
   EXPECT_EQ(pieces[1].output_candidates, (std::vector<std::int32_t>{0, 2}));
+  ASSERT_EQ(pieces[0].logit_changes.size(), 1u);
+  EXPECT_EQ(pieces[0].logit_changes[0].row, 0);
+  ASSERT_EQ(pieces[1].logit_changes.size(), 2u);
+  EXPECT_EQ(pieces[1].logit_changes[1].row, 1);
+  EXPECT_EQ(pieces[1].logit_changes[1].column, 6);
+  EXPECT_TRUE(pieces[2].logit_changes.empty());
+  EXPECT_TRUE(pieces[1].output_log_sums);
 
   ASSERT_EQ(pieces[2].sequences.size(), 1u);
   EXPECT_EQ(pieces[2].sequences[0].context_tokens, 5);

@@ -52,6 +52,7 @@ Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   const RankShard& shard = seat_.plan.shard;
   stream_ = device.create_stream();
   recorder_ = dynamic_cast<StepRecorder*>(stream_.get());
+  picker_ = dynamic_cast<LogitPicker*>(stream_.get());
   const LoadRequest request{*seat_.spec, *seat_.file, shard, seat_.context_tokens, on_bytes};
   TANDEM_TRY(DecoderParameters parameters, load_parameters(request, device, *stream_));
   const ActivationSizes sizes =
@@ -209,6 +210,8 @@ void Rank::write_candidates(const MicroStep& step, MatrixView logits) {
   const std::int32_t places = candidates.per_rank();
   const auto count = static_cast<std::int32_t>(std::min<std::int64_t>(places, logits.columns));
   if (count == 0) return;
+  if (candidates.have_log_sums()) write_sums(step, logits);
+  change_logits(step, logits);
   const Decoder::Best best = decoder_->best(*stream_, logits, count);
   const auto rank = static_cast<std::size_t>(seat_.group->rank());
   // One copy where rows lie side by side here and there.
@@ -219,6 +222,25 @@ void Rank::write_candidates(const MicroStep& step, MatrixView logits) {
     stream_->copy_to_host(candidates.logits(rank, to), best.logits + row * count, bytes);
     stream_->copy_to_host(candidates.tokens(rank, to), best.tokens + row * count, bytes);
   }
+}
+
+void Rank::write_sums(const MicroStep& step, MatrixView logits) {
+  TokenCandidates& candidates = step.step->candidates;
+  const Decoder::Sums sums = decoder_->sums(*picker_, logits);
+  const auto rank = static_cast<std::size_t>(seat_.group->rank());
+  const std::int64_t bytes = logits.rows * static_cast<std::int64_t>(sizeof(float));
+  stream_->copy_to_host(candidates.largest(rank, step.first_output_row), sums.largest, bytes);
+  stream_->copy_to_host(candidates.sums(rank, step.first_output_row), sums.sums, bytes);
+}
+
+// Those of this rank's columns.
+void Rank::change_logits(const MicroStep& step, MatrixView logits) {
+  std::vector<LogitChange> own;
+  for (LogitChange change : step.batch->logit_changes) {
+    change.column -= static_cast<std::int32_t>(seat_.plan.shard.vocabulary.begin);
+    if (change.column >= 0 && change.column < logits.columns) own.push_back(change);
+  }
+  if (!own.empty()) picker_->change_logits(logits, own);
 }
 
 // What embeddings are made of: the same on every rank of the group, so the first one's will do.

@@ -9,6 +9,7 @@
 
 #include "base/trace.h"
 #include "comm/deferred_arrival.h"
+#include "device/logit_picker.h"
 #include "device/step_recorder.h"
 #include "gguf/gguf_file.h"
 #include "nn/decoder.h"
@@ -80,6 +81,8 @@ class Rank {
   Status compute_output(StepQueue& queue);
   void write_logits(const MicroStep& step);
   void write_candidates(const MicroStep& step, MatrixView logits);
+  void write_sums(const MicroStep& step, MatrixView logits);
+  void change_logits(const MicroStep& step, MatrixView logits);
   void copy_hidden(const MicroStep& step);
   RankTimes add_times(double seconds, std::int64_t num_steps);
   void trace_step(const MicroStep& step, const char* what, const RankTimes& spent,
@@ -88,6 +91,7 @@ class Rank {
   RankSeat seat_;
   std::unique_ptr<Stream> stream_;
   StepRecorder* recorder_ = nullptr;    // stream_, if it is one
+  LogitPicker* picker_ = nullptr;       // the same
   DeferredArrival* arrival_ = nullptr;  // the link from the stage before, if it is one
   std::optional<Decoder> decoder_;
   const GgufTensor* embedding_ = nullptr;

@@ -184,7 +184,7 @@ Status ThreadedRuntime::seat_ranks(std::shared_ptr<const GgufFile> file,
   const auto last_ranks = std::span(devices).last(plan_.stages.back().ranks.size());
   picks_candidates_ =
       output_link == nullptr && std::ranges::none_of(last_ranks, [](const auto& device) {
-        return device->info().is_host_memory;
+        return device->info().kind != DeviceKind::kCuda;
       });
   for (std::size_t s = 0; s < plan_.stages.size(); ++s) {
     const StagePlan& stage = plan_.stages[s];
@@ -327,14 +327,14 @@ Result<std::int64_t> ThreadedRuntime::submit(std::shared_ptr<const StepBatch> ba
   return next_number_++;
 }
 
-// Devices whose memory the host does not read pick the best of their logits themselves.
+// GPUs, whose memory the host does not read, pick the best of their logits themselves.
 TokenCandidates ThreadedRuntime::candidates_of(const StepBatch& batch) const {
   if (!picks_candidates_ || batch.output_candidates.empty()) return {};
   std::vector<std::int64_t> first_tokens;
   for (const RankPlan& rank : plan_.stages.back().ranks) {
     first_tokens.push_back(rank.shard.vocabulary.begin);
   }
-  return {batch.output_candidates, std::move(first_tokens)};
+  return {batch.output_candidates, std::move(first_tokens), batch.output_log_sums};
 }
 
 // Waits while any rank shows signs of life; fails the runtime once none has for the deadline. Looks
@@ -383,6 +383,7 @@ Result<StepResult> ThreadedRuntime::wait(std::int64_t number) {
   for (std::int64_t row = 0; step->candidates.per_rank() > 0 && row < step->num_rows; ++row) {
     result.candidates.push_back(step->candidates.are_wanted(row) ? step->candidates.best(row)
                                                                  : std::vector<TokenLogit>{});
+    if (step->candidates.have_log_sums()) result.log_sums.push_back(step->candidates.log_sum(row));
   }
   result.hidden_size = spec_.hidden_size;
   result.hidden = std::move(step->hidden);

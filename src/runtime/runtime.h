@@ -22,11 +22,12 @@ class TraceWriter;
 
 // Logits of a step's output rows, and hidden states of its hidden rows. Row i belongs to
 // StepBatch::output_rows[i] or hidden_rows[i]. A row of which only the best were wanted may have
-// these in best(); then it has no row().
+// these in best(), changed as the batch said; then it has no row().
 struct StepResult {
   std::int64_t vocabulary_size = 0;
   std::vector<float> logits;                        // [num_output_rows, vocabulary_size]
   std::vector<std::vector<TokenLogit>> candidates;  // [num_output_rows], or none at all
+  std::vector<double> log_sums;                     // of rows with candidates; or none at all
   std::int64_t hidden_size = 0;
   std::vector<float> hidden;           // [num_hidden_rows, hidden_size], after the output norm
   std::shared_ptr<LogitsMemory> home;  // gets the memory back; may be null
@@ -47,6 +48,9 @@ struct StepResult {
     if (candidates.empty()) return {};
     return candidates[index];
   }
+  // The logarithm of the sum of exp(logit) over the row's tokens, before changes. Where the batch
+  // wanted it, and best() is not empty.
+  double log_sum(std::size_t index) const { return log_sums.empty() ? 0.0 : log_sums[index]; }
   std::span<const float> hidden_row(std::size_t index) const {
     const auto size = static_cast<std::size_t>(hidden_size);
     return std::span<const float>(hidden).subspan(index * size, size);

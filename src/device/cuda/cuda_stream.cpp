@@ -9,6 +9,7 @@
 #include "device/cuda/elementwise.h"
 #include "device/cuda/experts.h"
 #include "device/cuda/kv_store.h"
+#include "device/cuda/logits.h"
 #include "device/cuda/matmul.h"
 #include "device/cuda/norm.h"
 #include "device/cuda/rope.h"
@@ -329,6 +330,30 @@ void CudaStream::top_k(MatrixView x, std::int32_t k, float* values, std::int32_t
   if (x.rows == 0 || k == 0) return;
   TANDEM_CHECK(k > 0 && k <= x.columns, "no more results than columns");
   run("top_k", [&] { return cuda::top_k(context_, x, k, values, indices); });
+}
+
+// The GPU reads the few changes where they are staged, in page-locked memory.
+void CudaStream::change_logits(MatrixView x, std::span<const LogitChange> changes) {
+  for (const LogitChange& change : changes) {
+    TANDEM_CHECK(
+        change.row >= 0 && change.row < x.rows && change.column >= 0 && change.column < x.columns,
+        "a place of x");
+  }
+  if (changes.empty()) return;
+  run("change_logits", [&]() -> Status {
+    TANDEM_TRY(void* staged,
+               ring_.take(context_.stream, static_cast<std::int64_t>(changes.size_bytes())));
+    std::memcpy(staged, changes.data(), changes.size_bytes());
+    return status_of(cuda::change_logits(context_.stream, x, static_cast<LogitChange*>(staged),
+                                         static_cast<std::int64_t>(changes.size())),
+                     "change_logits");
+  });
+}
+
+void CudaStream::sum_exponentials(MatrixView x, float* largest, float* sums) {
+  if (x.rows == 0) return;
+  TANDEM_CHECK(x.columns > 0, "rows that have numbers");
+  run("sum_exponentials", [&] { return cuda::sum_exponentials(context_, x, largest, sums); });
 }
 
 }  // namespace tandem::cuda

@@ -11,13 +11,14 @@
 #include "device/cuda/staging.h"
 #include "device/cuda/step_graphs.h"
 #include "device/device.h"
+#include "device/logit_picker.h"
 #include "device/step_recorder.h"
 
 namespace tandem::cuda {
 
 // The in-order queue of one rank on a GPU: a CUDA stream, and the page-locked memory that the
 // host's side of ops goes through. No op waits for the GPU.
-class CudaStream : public Stream, public StepRecorder {
+class CudaStream : public Stream, public StepRecorder, public LogitPicker {
  public:
   // device_id: for errors. scratch_bytes: of the arena, for ops while they run; 0: not planned.
   static Result<std::unique_ptr<CudaStream>> create(std::string device_id, const GpuTraits& gpu,
@@ -75,6 +76,8 @@ class CudaStream : public Stream, public StepRecorder {
   void soft_cap(MatrixView x, float cap) override;
   void gather_rows(MatrixView x, std::span<const std::int32_t> indices, MatrixView out) override;
   void top_k(MatrixView x, std::int32_t k, float* values, std::int32_t* indices) override;
+  void change_logits(MatrixView x, std::span<const LogitChange> changes) override;
+  void sum_exponentials(MatrixView x, float* largest, float* sums) override;
 
  private:
   friend class CudaEvent;

@@ -22,7 +22,15 @@ void Penalties::apply(std::span<float> logits) const {
     if (token < 0 || static_cast<std::size_t>(token) >= logits.size()) continue;
     float& logit = logits[static_cast<std::size_t>(token)];
     logit = logit <= 0 ? logit * params_.repeat : logit / params_.repeat;
-    logit -= static_cast<float>(count) * params_.frequency + params_.presence;
+    logit -= lower_of(count);
+  }
+}
+
+void Penalties::add_to(std::map<std::int32_t, LogitChange>& changes) const {
+  for (const auto& [token, count] : counts_) {
+    LogitChange& change = changes[token];
+    change.repeat = params_.repeat;
+    change.lower = lower_of(count);
   }
 }
 

@@ -2,10 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <unordered_map>
 #include <vector>
 
+#include "device/logit_picker.h"
 #include "engine/sampling_params.h"
 
 namespace tandem {
@@ -23,9 +25,16 @@ class Penalties {
   // logits: [vocabulary_size], changed in place; tokens outside are ignored.
   void apply(std::span<float> logits) const;
 
+  // The same as changes by token, with what is there already before it.
+  void add_to(std::map<std::int32_t, LogitChange>& changes) const;
+
   bool is_off() const;
 
  private:
+  float lower_of(std::int32_t count) const {
+    return static_cast<float>(count) * params_.frequency + params_.presence;
+  }
+
   PenaltyParams params_;
   std::unordered_map<std::int32_t, std::int32_t> counts_;  // within the window, none 0
 };
