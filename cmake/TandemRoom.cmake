@@ -34,10 +34,13 @@ function(tandem_room name)
   endif()
 endfunction()
 
-# tandem_test(NAME SOURCES file... LINK library... [LABELS label...] [PREFIX text] [TIMEOUT s])
-# One GoogleTest program; each of its cases is one CTest test, named PREFIX and the case.
+# tandem_test(NAME SOURCES file... LINK library... [LABELS label...] [PREFIX text] [TIMEOUT s]
+#             [WATCHED pattern...])
+# One GoogleTest program; each of its cases is one CTest test, named PREFIX and the case. With WATCHED
+# the cases that match one of the patterns run with the race checker of emulated kernels, and the others
+# without (docs/adr/kernel-races.md).
 function(tandem_test name)
-  cmake_parse_arguments(TEST "" "TIMEOUT;PREFIX" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT;PREFIX" "SOURCES;LINK;LABELS;WATCHED" ${ARGN})
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()
@@ -60,8 +63,19 @@ function(tandem_test name)
         TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
     endif()
   endforeach()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
-    PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+  if(NOT TEST_WATCHED)
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
+      PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+    return()
+  endif()
+  list(JOIN TEST_WATCHED ":" watched)
+  foreach(run "1;${watched}" "0;-${watched}")
+    list(GET run 0 races)
+    list(GET run 1 filter)
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
+      TEST_FILTER "${filter}" TEST_LIST ${name}_${races}
+      PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}" ENVIRONMENT TANDEM_SIMT_RACES=${races})
+  endforeach()
 endfunction()
 
 # tandem_fuzzer(NAME SOURCES file... LINK library...): a libFuzzer program, only with TANDEM_BUILD_FUZZERS.

@@ -95,10 +95,21 @@ TEST_F(Cli, RefusesDevicesThatAreNotThere) {
   expect_refused("run -p x --devices cpu:0,cpu:1 --tp 3", 2, "3");
 }
 
+// What is missing and what to do: a build with CUDA, a driver or a GPU.
+TEST_F(Cli, SaysWhatIsMissingForGpus) {
+  if (std::filesystem::exists("/proc/driver/nvidia")) GTEST_SKIP() << "NVIDIA's driver is here";
+  const auto run = run_tandem("run -p x --devices cuda:0");
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("cuda:0"));
+  EXPECT_THAT(run.err, testing::AnyOf(HasSubstr("no NVIDIA driver is installed or loaded; install"),
+                                      HasSubstr("a build made where nvcc")));
+}
+
 TEST_F(Cli, SaysThatLayersCannotBeOnGpusThatAreNotThere) {
   const auto run = run_tandem("run --temp 0 -n 4 -p 'In the beginning' -ngl 99" + kOneCore);
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.err, HasSubstr("-ngl has no effect"));
+  expect_refused("bench -ngl half", 2, "half");
   const auto help = run_tandem("run --help");
   EXPECT_THAT(help.out, HasSubstr("--n-gpu-layers"));
   EXPECT_THAT(help.out, HasSubstr("--reduce-wire"));

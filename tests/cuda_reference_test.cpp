@@ -23,15 +23,11 @@ void PrintTo(const Case& one, std::ostream* out) {
 }
 
 std::vector<Case> cases() {
-  const std::vector<SplitChoice> splits = {{"one", {{1}}},
-                                           {"tensor2", {{1, 1}}},
-                                           {"uneven3", {{3, 1, 2}}},
-                                           {"pipeline2", {{1}, {1}}},
-                                           {"experts2", {{1, 1}}, true}};
   std::vector<Case> all;
   for (const std::string& model : cuda_reference_names()) {
-    const bool has_experts = model.find("moe") != std::string::npos;
-    for (const SplitChoice& split : splits) {
+    const bool has_experts =
+        model.find("moe") != std::string::npos || model.find("mixtral") != std::string::npos;
+    for (const SplitChoice& split : cuda_splits()) {
       if (split.by_expert && !has_experts) continue;
       if (has_time_for(model, split.name)) all.push_back({model, split});
     }

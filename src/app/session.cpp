@@ -23,8 +23,22 @@
 namespace tandem {
 namespace {
 
+// Where the machine shows no GPU and one was named: what is missing (a build with CUDA, the driver,
+// a GPU) in the words of what would have run on it.
+Status check_named_gpus(const std::vector<DeviceSpec>& specs, const Machine& machine) {
+  const bool has_gpu = std::ranges::any_of(
+      machine.devices, [](const MachineDevice& d) { return d.kind == MachineDeviceKind::kGpu; });
+  const auto named = std::ranges::find(specs, DeviceSpec::Kind::kCuda, &DeviceSpec::kind);
+  if (has_gpu || named == specs.end()) return {};
+  CudaDeviceOptions options;
+  options.gpu_index = named->gpu_index;
+  const auto device = create_cuda_device(named->id(), options);
+  return device.ok() ? Status{} : device.error().at("--devices");
+}
+
 Result<std::vector<MachineDevice>> select(const std::string& list, const Machine& machine) {
   TANDEM_TRY(const auto specs, parse_device_list(list));
+  TANDEM_TRY_STATUS(check_named_gpus(specs, machine));
   return select_devices(specs, machine);
 }
 

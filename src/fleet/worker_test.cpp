@@ -259,6 +259,23 @@ TEST_F(WorkerTest, AnEndThatWouldRepeatItselfFailsAtOnce) {
   EXPECT_EQ(num_starts_, 1);
 }
 
+// What `serve` does when a GPU fails and its ranks cannot be rebuilt: exit code 1, which a new
+// process may not meet again. It is tried with growing pauses, and not for ever.
+TEST_F(WorkerTest, AWorkerWhoseGpuFailsIsTriedWithGrowingPausesAndThenFails) {
+  settings_.fatal_exit_codes = {2, 4};
+  settings_.supervision.max_restarts = 3;
+  make("echo 'error: the ranks cannot be rebuilt: cuda:1: uncorrectable ECC error' >&2; exit 1");
+  const auto began = std::chrono::steady_clock::now();
+  loop_.run([&] { worker_->start(); });
+  ASSERT_TRUE(becomes(WorkerState::kFailed));
+  const auto took = std::chrono::steady_clock::now() - began;
+  EXPECT_EQ(num_starts_, 4);
+  EXPECT_GE(took, std::chrono::milliseconds(20 + 40 + 80));
+  EXPECT_EQ(reason(),
+            "ended with exit code 1: error: the ranks cannot be rebuilt: cuda:1: uncorrectable ECC "
+            "error");
+}
+
 TEST_F(WorkerTest, AnIgnoredSigtermIsFollowedBySigkill) {
   settings_.supervision.kill_delay_ms = 100;
   make("trap '' TERM; while true; do sleep 0.05; done");

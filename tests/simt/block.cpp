@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simt/fiber.h"
+#include "simt/race_checker.h"
 
 namespace simt {
 namespace {
@@ -25,6 +26,7 @@ struct PendingCopy {
   const void* from;
   int bytes;
   int source_bytes;
+  std::uint64_t begun;  // what RaceChecker says of its start
 };
 
 struct Worker;
@@ -37,7 +39,6 @@ struct Thread {
   const char* waits_at = nullptr;
   std::uint32_t wait_mask = 0;  // of a warp-wide operation
   bool finished = false;
-  void* race_thread = nullptr;
   std::vector<std::vector<PendingCopy>> copies;  // committed groups, and the open one at the end
 
   void reset(unsigned new_index) {
@@ -93,6 +94,11 @@ struct Worker {
 // The blocks that run on one host thread.
 class Block {
  public:
+  Block() = default;
+  ~Block();
+  Block(const Block&) = delete;
+  Block& operator=(const Block&) = delete;
+
   std::string run(const Grid& grid);
 
   void barrier(const char* name) { vote(0, name); }
@@ -100,6 +106,8 @@ class Block {
   const WarpSlots& exchange(std::uint32_t mask, const void* mine, int bytes, const char* name);
   void yield();
   [[noreturn]] void fail(const std::string& what);
+  void copy_async(void* to, const void* from, int bytes, int source_bytes);
+  void finish_copy(const PendingCopy& copy);
   void* shared() { return shared_.get(); }
   Thread& current() { return *current_; }
   bool running() const { return current_ != nullptr; }
@@ -111,10 +119,12 @@ class Block {
   void run_block();
   void run_thread(Worker& worker, Thread& thread);
   void resume(Worker& worker);
+  void enter(const Thread& thread);
   void wait(const char* name, std::uint32_t mask);
   void wake(std::vector<Thread*>& threads);
   void abandon();
   std::string deadlock() const;
+  std::string describe_block() const;
   std::string describe(const Thread& thread) const;
 
   const Grid* grid_ = nullptr;
@@ -125,19 +135,19 @@ class Block {
   std::deque<Thread*> ready_;
   std::unique_ptr<void, decltype(&std::free)> shared_{nullptr, &std::free};
   Thread* current_ = nullptr;
-  void* host_race_thread_ = nullptr;
   std::size_t next_thread_ = 0;
   std::size_t num_finished_ = 0;
   bool abandoned_ = false;
+  bool ending_ = false;
   std::string error_;
 
   std::vector<Thread*> at_barrier_;
   const char* barrier_name_ = nullptr;
   int vote_sum_ = 0;
   int vote_result_ = 0;
-  char start_ = 0;  // race check: everything in the block comes after its start
-  char barrier_[2] = {};
-  unsigned barrier_round_ = 0;
+
+  const bool checks_races_ = RaceChecker::enabled();
+  RaceChecker races_;
 };
 
 thread_local Block block;
@@ -145,12 +155,19 @@ thread_local Block block;
 Worker::Worker(Block& owner)
     : fiber(std::make_unique<Fiber>([this, &owner] { owner.work(*this); })) {}
 
+// Fibers end by themselves: what they run on may not be freed under them.
+Block::~Block() {
+  ending_ = true;
+  for (const auto& worker : workers_) worker->fiber->resume();
+}
+
 std::string Block::run(const Grid& grid) {
   grid_ = &grid;
   error_.clear();
   abandoned_ = false;
   gridDim = {grid.grid.x, grid.grid.y, grid.grid.z};
   blockDim = {grid.block.x, grid.block.y, grid.block.z};
+  if (checks_races_) races_.start_grid(grid.block);
   for (unsigned z = 0; z < grid.grid.z; ++z) {
     for (unsigned y = 0; y < grid.grid.y; ++y) {
       for (unsigned x = 0; x < grid.grid.x && !abandoned_; ++x) {
@@ -174,7 +191,6 @@ void Block::start_block(const Grid& grid) {
     thread.reset(i);
     thread.place = {i % grid.block.x, i / grid.block.x % grid.block.y,
                     i / (grid.block.x * grid.block.y)};
-    thread.race_thread = race_check::create();
     warps_[i / 32].lanes |= 1u << (i % 32);
   }
   // Allocated anew for every block: a sanitizer then sees what lies outside it or before its start.
@@ -190,11 +206,12 @@ void Block::start_block(const Grid& grid) {
   at_barrier_.clear();
   barrier_name_ = nullptr;
   vote_sum_ = 0;
-  race_check::release(&start_);
+  if (checks_races_) {
+    races_.start_block({reinterpret_cast<std::uintptr_t>(shared_.get()), grid.shared_bytes});
+  }
 }
 
 void Block::run_block() {
-  host_race_thread_ = race_check::current();
   while (num_finished_ < threads_.size() && !abandoned_) {
     if (next_thread_ < threads_.size()) {
       if (idle_.empty()) {
@@ -214,7 +231,12 @@ void Block::run_block() {
     }
   }
   if (abandoned_) abandon();
-  for (Thread& thread : threads_) race_check::destroy(thread.race_thread);
+  // A race does not end the block: it is found in the middle of kernel code, where nothing may be
+  // thrown.
+  if (error_.empty() && !races_.report().empty()) {
+    error_ = describe_block() + ": " + races_.report();
+    abandoned_ = true;
+  }
 }
 
 // Unwinds every thread that has begun and not ended.
@@ -225,18 +247,24 @@ void Block::abandon() {
 }
 
 void Block::resume(Worker& worker) {
-  current_ = worker.thread;
-  if (current_ != nullptr) {
-    threadIdx = current_->place;
-    race_check::enter(current_->race_thread);
-  }
+  if (worker.thread != nullptr) enter(*worker.thread);
   worker.fiber->resume();
   current_ = nullptr;
-  race_check::enter(host_race_thread_);
+}
+
+// From here on `thread` is the one that runs.
+void Block::enter(const Thread& thread) {
+  current_ = thread.worker->thread;
+  threadIdx = thread.place;
+  if (checks_races_) {
+    const Fiber& fiber = *thread.worker->fiber;
+    races_.run_as(thread.index,
+                  {reinterpret_cast<std::uintptr_t>(fiber.stack_begin()), fiber.stack_bytes()});
+  }
 }
 
 void Block::work(Worker& worker) {
-  for (;;) {
+  while (!ending_) {
     while (next_thread_ < threads_.size() && !abandoned_) {
       run_thread(worker, threads_[next_thread_++]);
     }
@@ -249,16 +277,13 @@ void Block::work(Worker& worker) {
 void Block::run_thread(Worker& worker, Thread& thread) {
   thread.worker = &worker;
   worker.thread = &thread;
-  current_ = &thread;
-  threadIdx = thread.place;
-  race_check::enter(thread.race_thread);
-  race_check::acquire(&start_);
+  enter(thread);
+  if (checks_races_) checker_of_kernel = &races_;
   try {
     grid_->body();
   } catch (const Abandoned&) {
   }
-  race_check::release(&start_);  // the next block, and the host, come after this thread
-  race_check::enter(host_race_thread_);
+  checker_of_kernel = nullptr;
   thread.finished = true;
   thread.worker = nullptr;
   ++num_finished_;
@@ -285,19 +310,16 @@ BlockVote Block::vote(int value, const char* name) {
   barrier_name_ = name;
   vote_sum_ += value;
   const auto count = static_cast<int>(threads_.size());
-  char* meeting = &barrier_[barrier_round_ % 2];
-  race_check::release(meeting);
   if (at_barrier_.size() + 1 == threads_.size()) {
     vote_result_ = vote_sum_;
     vote_sum_ = 0;
     barrier_name_ = nullptr;
-    ++barrier_round_;
+    if (checks_races_) races_.pass_block_barrier();
     wake(at_barrier_);
   } else {
     at_barrier_.push_back(current_);
     wait(name, 0);
   }
-  race_check::acquire(meeting);
   return {vote_result_, count};
 }
 
@@ -318,16 +340,17 @@ const WarpSlots& Block::exchange(std::uint32_t mask, const void* mine, int bytes
   slots.mask |= 1u << lane;
   group.arrived |= 1u << lane;
   group.name = name;
-  race_check::release(&slots);
   if (group.arrived == group.mask) {
     group.arrived = 0;
     ++group.round;
+    if (checks_races_ && same_name(name, kWarpBarrier)) {
+      races_.pass_warp_barrier(me.index / 32, group.mask);
+    }
     wake(group.waiting);
   } else {
     group.waiting.push_back(&me);
     wait(name, group.mask);
   }
-  race_check::acquire(&slots);
   return slots;
 }
 
@@ -343,12 +366,40 @@ void Block::fail(const std::string& what) {
   throw Abandoned{};
 }
 
+void Block::copy_async(void* to, const void* from, int bytes, int source_bytes) {
+  auto& groups = current_->copies;
+  if (groups.empty()) groups.emplace_back();
+  std::uint64_t begun = 0;
+  if (checks_races_) {
+    const void* place = __builtin_return_address(0);
+    begun = races_.begin_copy(to, static_cast<std::size_t>(bytes), place);
+    races_.access(from, static_cast<std::size_t>(source_bytes), RaceChecker::Access::kRead, place);
+  }
+  groups.back().push_back({to, from, bytes, source_bytes, begun});
+}
+
+void Block::finish_copy(const PendingCopy& copy) {
+  const auto bytes = static_cast<std::size_t>(copy.bytes);
+  const auto source_bytes = static_cast<std::size_t>(copy.source_bytes);
+  if (checks_races_) {
+    const void* place = __builtin_return_address(0);
+    races_.access(copy.from, source_bytes, RaceChecker::Access::kRead, place);
+    races_.end_copy(copy.to, bytes, copy.begun, place);
+  }
+  if (source_bytes > 0) std::memcpy(copy.to, copy.from, source_bytes);
+  std::memset(static_cast<std::byte*>(copy.to) + source_bytes, 0, bytes - source_bytes);
+}
+
+std::string triple(const uint3& v) {
+  return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
+}
+
+std::string Block::describe_block() const {
+  return std::string(grid_->name) + ": block " + triple(blockIdx);
+}
+
 std::string Block::describe(const Thread& thread) const {
-  const auto triple = [](const auto& v) {
-    return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
-  };
-  return std::string(grid_->name) + ": block " + triple(blockIdx) + " thread " +
-         triple(thread.place);
+  return describe_block() + " thread " + triple(thread.place);
 }
 
 std::string Block::deadlock() const {
@@ -372,18 +423,22 @@ std::string run_grid(const Grid& grid) {
 }
 
 void fail(const std::string& what) {
+  const OutsideKernel outside;
   block.fail(what);
 }
 
 void block_barrier(const char* name) {
+  const OutsideKernel outside;
   block.barrier(name);
 }
 
 BlockVote block_vote(int value, const char* name) {
+  const OutsideKernel outside;
   return block.vote(value, name);
 }
 
 const WarpSlots& warp_exchange(std::uint32_t mask, const void* mine, int bytes, const char* name) {
+  const OutsideKernel outside;
   return block.exchange(mask, mine, bytes, name);
 }
 
@@ -392,6 +447,7 @@ int lane_index() {
 }
 
 void yield_thread() {
+  const OutsideKernel outside;
   block.yield();
 }
 
@@ -400,28 +456,23 @@ void* dynamic_shared() {
 }
 
 void copy_async(void* to, const void* from, int bytes, int source_bytes) {
-  auto& groups = block.current().copies;
-  if (groups.empty()) groups.emplace_back();
-  groups.back().push_back({to, from, bytes, source_bytes});
+  const OutsideKernel outside;
+  block.copy_async(to, from, bytes, source_bytes);
 }
 
 void copy_async_commit() {
+  const OutsideKernel outside;
   auto& groups = block.current().copies;
   if (groups.empty()) groups.emplace_back();
   groups.emplace_back();
 }
 
 void copy_async_wait(int groups_left) {
+  const OutsideKernel outside;
   auto& groups = block.current().copies;
   // The last entry is the open group, which no wait is for.
   while (static_cast<int>(groups.size()) - 1 > groups_left) {
-    for (const PendingCopy& copy : groups.front()) {
-      if (copy.source_bytes > 0) {
-        std::memcpy(copy.to, copy.from, static_cast<std::size_t>(copy.source_bytes));
-      }
-      std::memset(static_cast<std::byte*>(copy.to) + copy.source_bytes, 0,
-                  static_cast<std::size_t>(copy.bytes - copy.source_bytes));
-    }
+    for (const PendingCopy& copy : groups.front()) block.finish_copy(copy);
     groups.erase(groups.begin());
   }
 }

@@ -59,7 +59,9 @@ struct WarpSlots {
   }
 };
 // Waits until every lane of `mask` has called the same operation (the same `name`) with the same
-// mask; each gives `bytes` (<= kLaneBytes) and sees what the others gave. Orders memory.
+// mask; each gives `bytes` (<= kLaneBytes) and sees what the others gave. Orders memory in the eyes
+// of the race checker only where the name is kWarpBarrier.
+inline constexpr const char* kWarpBarrier = "__syncwarp";
 const WarpSlots& warp_exchange(std::uint32_t mask, const void* mine, int bytes, const char* name);
 
 int lane_index();

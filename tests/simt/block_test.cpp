@@ -124,7 +124,7 @@ TEST(Block, AnErrorLeavesTheNextKernelUnharmed) {
   EXPECT_EQ(run(2, 128,
                 [&] {
                   __syncthreads();
-                  ++count;
+                  atomicAdd(&count, 1);
                 }),
             "");
   EXPECT_EQ(count, 256);

@@ -9,9 +9,6 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__)
-#include <sanitizer/tsan_interface.h>
-#endif
 
 namespace simt {
 namespace {
@@ -131,44 +128,12 @@ bool Fiber::done() const {
   return impl_->done;
 }
 
-namespace race_check {
-#if defined(__SANITIZE_THREAD__)
-void* create() {
-  return __tsan_create_fiber(0);
+const void* Fiber::stack_begin() const {
+  return impl_->own.bottom;
 }
-void destroy(void* thread) {
-  __tsan_destroy_fiber(thread);
+
+std::size_t Fiber::stack_bytes() const {
+  return impl_->own.size;
 }
-void* current() {
-  return __tsan_get_current_fiber();
-}
-void enter(void* thread) {
-  __tsan_switch_to_fiber(thread, __tsan_switch_to_fiber_no_sync);
-}
-void release(void* object) {
-  __tsan_release(object);
-}
-void acquire(void* object) {
-  __tsan_acquire(object);
-}
-bool enabled() {
-  return true;
-}
-#else
-void* create() {
-  return nullptr;
-}
-void destroy(void*) {}
-void* current() {
-  return nullptr;
-}
-void enter(void*) {}
-void release(void*) {}
-void acquire(void*) {}
-bool enabled() {
-  return false;
-}
-#endif
-}  // namespace race_check
 
 }  // namespace simt

@@ -26,7 +26,7 @@ inline int __syncthreads_and(int predicate) {
   return vote.sum == vote.num_threads;
 }
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
-  simt::warp_exchange(mask, nullptr, 0, "__syncwarp");
+  simt::warp_exchange(mask, nullptr, 0, simt::kWarpBarrier);
 }
 inline void __threadfence_block() {
   __atomic_thread_fence(__ATOMIC_SEQ_CST);

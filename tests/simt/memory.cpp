@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "simt/machine.h"
+#include "simt/race_checker.h"
 
 namespace simt {
 namespace {
@@ -58,6 +59,7 @@ bool has_device(int device) {
 }
 
 bool store_is_lost(const void* address) {
+  const OutsideKernel outside;
   Machine& all = machine();
   if (all.options.lost_writes.empty()) return false;  // set while no stream lives
   const std::lock_guard lock(all.mutex);

@@ -9,6 +9,7 @@
 
 #include "device/device.h"
 #include "runtime/gpu_groups.h"
+#include "support/cpu_runtime.h"
 
 namespace tandem::test {
 
@@ -24,10 +25,14 @@ std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arit
 GpuGroupMaker cuda_group_maker(std::int64_t overlap_rows = 0);
 // How stages pass hidden states on where GPUs are among them. through_host: not by peer access.
 GpuLinkMaker cuda_link_maker(bool through_host = false);
+// The ways to split a model that are tried; `by_expert` only where a model has experts.
+const std::vector<SplitChoice>& cuda_splits();
 // The reference models, their splits, and how many of their prompts (shortest first), that the time
 // allows.
 std::vector<std::string> cuda_reference_names();
 bool has_time_for(const std::string& model, const std::string& split);
+// To run a split beside one device.
+bool has_time_to_compare(const std::string& model, const std::string& split);
 // The same for Arithmetic::kFloat, whose plain kernels are slow.
 bool has_time_for_float(const std::string& split);
 std::size_t cuda_num_prompts(Arithmetic arithmetic);

@@ -1,19 +1,32 @@
+#include <cstdlib>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "support/cuda_gpus.h"
+#include "support/reference_model.h"
 
 namespace tandem::test {
 namespace {
 
-// Every model of the repository (all kinds of blocks, attention and RoPE), and every split with
-// several of them; every model with every split is for real GPUs.
+// TANDEM_EMULATED_CUDA=all: every model that is there with every split, as on real GPUs. That takes
+// most of an hour.
+bool wants_all() {
+  static const bool wanted = [] {
+    const char* text = std::getenv("TANDEM_EMULATED_CUDA");
+    return text != nullptr && std::string_view(text) == "all";
+  }();
+  return wanted;
+}
+
+// In ./check: every model of the repository (all kinds of blocks, attention and RoPE), and every
+// split with one of them or several.
 const std::map<std::string, std::set<std::string>> kSplitsOfModel = {
     {"gemma3-f16", {"one", "uneven3"}},
     {"llama-mqa-q8_0", {"one", "tensor2"}},
     {"llama-odd-q4_0", {"one", "uneven3"}},
     {"llama-yarn-f16", {"tensor2"}},
-    {"mistral-q4_k_m", {"one", "pipeline2"}},
+    {"mistral-q4_k_m", {"one", "pipeline2", "hybrid3and1"}},
     {"phi3-q5_0", {"one", "tensor2"}},
     {"qwen2-f16", {"pipeline2"}},
     {"qwen3moe-q4_0", {"one", "experts2"}},
@@ -36,21 +49,32 @@ std::function<Result<std::unique_ptr<Device>>(int)> cuda_device_maker(Arithmetic
 }
 
 std::vector<std::string> cuda_reference_names() {
+  if (wants_all()) return reference_names();
   std::vector<std::string> names;
   for (const auto& [name, splits] : kSplitsOfModel) names.push_back(name);
   return names;
 }
 
 bool has_time_for(const std::string& model, const std::string& split) {
-  return kSplitsOfModel.at(model).contains(split);
+  return wants_all() || kSplitsOfModel.at(model).contains(split);
 }
 
-// What splits do to sums does not hang on the arithmetic.
+bool has_time_to_compare(const std::string& model, const std::string& split) {
+  static const std::map<std::string, std::string> kSplits = {{"gemma3-f16", "uneven3"},
+                                                             {"llama-mqa-q8_0", "tensor2"},
+                                                             {"mistral-q4_k_m", "hybrid3and1"},
+                                                             {"qwen3moe-q4_0", "experts2"}};
+  const auto found = kSplits.find(model);
+  return wants_all() || (found != kSplits.end() && found->second == split);
+}
+
+// cuda_split_test.cpp has float arithmetic for all others.
 bool has_time_for_float(const std::string& split) {
   return split == "one";
 }
 
 std::size_t cuda_num_prompts(Arithmetic arithmetic) {
+  if (wants_all()) return arithmetic == Arithmetic::kFloat ? 2 : 4;
   return arithmetic == Arithmetic::kFloat ? 1 : 2;
 }
 

@@ -126,10 +126,14 @@ Status BenchSession::prepare() {
         fmt::format("prompts of {} tokens: the model's context is {}", room, context));
     options_.prompt_tokens = room;
   }
+  TANDEM_TRY(const auto gpu_layers, gpu_layers_of(options_.model));
+  if (gpu_layers.value_or(0) > 0) {
+    spdlog::warn("-ngl has no effect: bench measures devices of cores alone");
+  }
   TANDEM_TRY(report_.devices, bench_devices(options_.model));
   for (const MachineDevice& device : report_.devices) {
     if (device.kind != MachineDeviceKind::kCpu) {
-      return unsupported(device.id, "this build has no CUDA support", "devices of cores");
+      return unsupported(device.id, "bench does not measure GPUs yet", "devices of cores");
     }
   }
   TANDEM_TRY(auto plans, bench_plans(spec, report_.devices, options_,

@@ -61,10 +61,14 @@ Result<int> count_gpus() {
           "one for CUDA " + std::to_string(built / 1000) + " or later",
           "CUDA " + std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10));
     }
-    return not_found("no NVIDIA driver is installed or loaded");
+    return not_found(
+        "no NVIDIA driver is installed or loaded; install the one for this GPU (nvidia-smi -L then "
+        "lists it)");
   }
   if (error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
-    return not_found("the NVIDIA driver sees no GPU");
+    return not_found(
+        "the NVIDIA driver sees no GPU: is CUDA_VISIBLE_DEVICES set, or does nvidia-smi -L list "
+        "none?");
   }
   TANDEM_TRY_STATUS(status_of(error, "CUDA cannot be used"));
   return count;

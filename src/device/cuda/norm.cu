@@ -113,6 +113,7 @@ __global__ void head_norm_kernel(MatrixView x, std::int32_t head_dim, std::int32
     sum += sum_of_warp(add_squares(four, 0.0f));
   }
   const float factor = norm_factor(sum, head_dim, eps);
+  __syncwarp();  // lanes write columns that others have read
   for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < head_dim; i += kWarp) {
     head[i] = head[i] * factor * weight[i];
   }
