@@ -48,6 +48,13 @@ Running start(const SplitChoice& split, std::int64_t deadline_us = 30 * kSecondU
   return running;
 }
 
+// Without it a rank's thread wanders over the cores, and meets those of other ranks.
+TEST(RankThreads, BindThemselvesToTheirDevicesBeforeTheyLoad) {
+  const Running running = start({"two ranks, then one", {{1, 1}, {1}}});
+  ASSERT_EQ(running.faults.size(), 3u);
+  for (const auto& fault : running.faults) EXPECT_EQ(fault->num_binds(), 1);
+}
+
 struct Place {
   SplitChoice split;
   std::size_t rank;

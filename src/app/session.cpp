@@ -78,6 +78,8 @@ Result<std::unique_ptr<Device>> open_gpu(const RankPlan& rank, std::int64_t scra
 Result<std::unique_ptr<Device>> open_cpu(const MachineDevice& device, const ModelOptions& options) {
   CpuDeviceOptions cpu;
   cpu.cores = device.cores;
+  // Ranks that share cores on purpose ("cpu:0#1") may use whatever core is free.
+  cpu.pin_threads = device.id.find('#') == std::string::npos;
   const auto threads = static_cast<std::size_t>(options.threads.value_or(0));
   if (threads > 0 && threads < cpu.cores.size()) cpu.cores.resize(threads);
   cpu.arithmetic = arithmetic_of(options);

@@ -50,6 +50,7 @@ Rank::Rank(RankSeat seat)
 Status Rank::load(const std::function<void(std::int64_t)>& on_bytes) {
   Device& device = *seat_.device;
   const RankShard& shard = seat_.plan.shard;
+  device.bind_thread();
   stream_ = device.create_stream();
   recorder_ = dynamic_cast<StepRecorder*>(stream_.get());
   picker_ = dynamic_cast<LogitPicker*>(stream_.get());

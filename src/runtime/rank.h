@@ -44,8 +44,8 @@ struct RankSeat {
   std::int32_t max_open_outputs = 1;
 };
 
-// One device with its shard of the weights and of the KV cache. Its thread calls load() and then
-// run(); the other functions may be called from any thread.
+// One device with its shard of the weights and of the KV cache. Its thread calls load(), which
+// binds it to the device, and then run(); the other functions may be called from any thread.
 class Rank {
  public:
   explicit Rank(RankSeat seat);

@@ -72,7 +72,10 @@ class FaultyDevice : public Device {
       : inner_(std::move(inner)), fault_(std::move(fault)) {}
 
   const DeviceInfo& info() const override { return inner_->info(); }
-  void bind_thread() override { inner_->bind_thread(); }
+  void bind_thread() override {
+    fault_->on_bind();
+    inner_->bind_thread();
+  }
   Result<std::unique_ptr<Buffer>> allocate(std::int64_t bytes) override {
     return inner_->allocate(bytes);
   }
@@ -138,8 +141,19 @@ Status Fault::on_synchronize() {
   return {};
 }
 
+int Fault::num_binds() {
+  const std::lock_guard lock(mutex_);
+  return num_binds_;
+}
+
+void Fault::on_bind() {
+  const std::lock_guard lock(mutex_);
+  if (!has_loaded_) ++num_binds_;
+}
+
 Status Fault::on_load() {
   const std::lock_guard lock(mutex_);
+  has_loaded_ = true;
   if (!strikes(fail_load_in_)) return {};
   return Error{ErrorCode::kOutOfMemory, "the device is full", {}, {}, {}};
 }

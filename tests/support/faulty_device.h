@@ -24,8 +24,12 @@ class Fault {
   // The `after`-th weight that is loaded fails with kOutOfMemory.
   void fail_load_after(int after);
 
+  // How often a rank's thread bound itself to the device before it loaded anything.
+  int num_binds();
+
   Status on_synchronize();
   Status on_load();
+  void on_bind();
 
  private:
   std::mutex mutex_;
@@ -34,6 +38,8 @@ class Fault {
   int hang_in_ = -1;
   int fail_load_in_ = -1;
   std::int64_t slow_us_ = 0;
+  bool has_loaded_ = false;
+  int num_binds_ = 0;
 };
 
 // `inner` with the fault between it and its rank.
