@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <latch>
 #include <map>
 #include <mutex>
@@ -85,6 +87,7 @@ class ThreadedRuntime : public Runtime {
                                std::span<const std::unique_ptr<Device>> receivers) const;
   std::shared_ptr<StageLink> link_outputs() const;
   void run_rank(Rank& rank, std::latch& loaded);
+  void await_cause();
   void fail(const Error& error);
   Status failure() const;
   std::uint64_t num_signs() const;
@@ -104,6 +107,7 @@ class ThreadedRuntime : public Runtime {
   std::shared_ptr<LogitsMemory> logits_memory_ = std::make_shared<LogitsMemory>();
 
   mutable std::mutex mutex_;
+  std::condition_variable has_failed_;
   std::optional<Error> error_;  // the first failure: the runtime is unusable from then on
   std::int64_t next_number_ = 0;
   std::map<std::int64_t, std::shared_ptr<PendingStep>> pending_;
@@ -252,7 +256,17 @@ void ThreadedRuntime::run_rank(Rank& rank, std::latch& loaded) {
   if (!status.ok()) fail(status.error());
   loaded.count_down();  // not to be touched after this
   if (!status.ok()) return;
-  if (const Status ran = rank.run(queue_, options_.deadline_us); !ran.ok()) fail(ran.error());
+  const Status ran = rank.run(queue_, options_.deadline_us);
+  if (ran.ok()) return;
+  if (ran.error().code == ErrorCode::kPeerLost) await_cause();
+  fail(ran.error());
+}
+
+// A rank that lost another may come here before that one, which knows what happened.
+void ThreadedRuntime::await_cause() {
+  constexpr std::chrono::milliseconds kMostPatience{1000};
+  std::unique_lock lock(mutex_);
+  has_failed_.wait_for(lock, kMostPatience, [this] { return error_.has_value(); });
 }
 
 void ThreadedRuntime::fail(const Error& error) {
@@ -262,6 +276,7 @@ void ThreadedRuntime::fail(const Error& error) {
     if (!error_) error_ = error;
     pending = pending_;
   }
+  has_failed_.notify_all();
   queue_.stop();
   for (const auto& rank : ranks_) rank->abort(error);
   for (const auto& [number, step] : pending) step->done.interrupt();
