@@ -80,6 +80,8 @@ TEST_F(Cli, RefusesWrongFlags) {
   expect_refused("run -p x --reduce-wire f8", 2, "f8");
   expect_refused("run -p x -l nonsense" + kOneCore, 2, "nonsense");
   expect_refused("nonsense", 2, "subcommand");
+  expect_refused("serve --port 70000", 2, "0 to 65535");
+  expect_refused("serve -c 12x", 2, "not a number");
 }
 
 TEST_F(Cli, TheLastOfAFlagGivenTwiceCounts) {

@@ -1,4 +1,6 @@
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -34,6 +36,16 @@ void name_the_short_flags(CLI::Option& option) {
   if (!flags.empty()) option.description(flags + ": " + option.get_description());
 }
 
+// "Could not convert: --port = -1", as the parser says it, names neither what is wrong nor who.
+std::string plain(const CLI::Error& error) {
+  constexpr std::string_view kBegin = "Could not convert: ";
+  const std::string_view what = error.what();
+  const std::size_t equals = what.find(" = ");
+  if (!what.starts_with(kBegin) || equals == what.npos) return std::string(what);
+  return fmt::format("{}: not a number, or one that it cannot be (got {})",
+                     what.substr(kBegin.size(), equals - kBegin.size()), what.substr(equals + 3));
+}
+
 void for_each_option(CLI::App& app, void (*treat)(CLI::Option&)) {
   for (CLI::Option* option : app.get_options()) treat(*option);
   for (CLI::App* command : app.get_subcommands({})) for_each_option(*command, treat);
@@ -46,7 +58,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return "error: " + std::string(error.what()) + "; --help says what there is\n";
+    return "error: " + plain(error) + "; --help says what there is\n";
   });
   bool verbose = false;
   app.add_flag("-v,--verbose", verbose, "Say more on standard error");

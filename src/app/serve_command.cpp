@@ -257,7 +257,8 @@ void add_http_options(CLI::App& command, ServeOptions& options) {
   AccessOptions& access = options.server.access;
   command.add_option("--host", http.host,
                      "Address to listen on, or a path FILE.sock: a Unix socket");
-  command.add_option("--port", http.port, "Port to listen on; 0: any free one");
+  command.add_option("--port", http.port, "Port to listen on; 0: any free one")
+      ->check(CLI::Range(0, 65535));
   command.add_option("--api-key", access.keys, "A key that clients must have; may be repeated")
       ->delimiter(',');
   command.add_option("--api-key-file", access.key_file, "Keys, one a line; read again on SIGHUP");
