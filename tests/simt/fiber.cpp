@@ -7,6 +7,7 @@
 #include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -52,6 +53,10 @@ class Stacks {
     return context;
   }
   void give_back(boost::context::stack_context& context) {
+#if defined(__SANITIZE_ADDRESS__)
+    // What lies at these addresses next would else be taken for the frames of this one.
+    __asan_unpoison_memory_region(static_cast<char*>(context.sp) - context.size, context.size);
+#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     maker_.deallocate(context);
 #else
