@@ -13,14 +13,7 @@
 namespace tandem::test {
 namespace {
 
-struct Case {
-  std::string model;
-  SplitChoice split;
-};
-
-void PrintTo(const Case& one, std::ostream* out) {
-  *out << one.model << ' ' << one.split.name;
-}
+using Case = SplitCase;
 
 std::vector<Case> cases() {
   std::vector<Case> all;

@@ -13,14 +13,7 @@
 namespace tandem::test {
 namespace {
 
-struct Case {
-  std::string model;
-  SplitChoice split;
-};
-
-void PrintTo(const Case& one, std::ostream* out) {
-  *out << one.model << ' ' << one.split.name;
-}
+using Case = SplitCase;
 
 std::unique_ptr<Runtime> start(const ReferenceModel& model, const SplitChoice& split,
                                ElementType kv_type = ElementType::kF16) {

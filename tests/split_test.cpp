@@ -21,15 +21,7 @@
 namespace tandem::test {
 namespace {
 
-struct Case {
-  std::string model;
-  SplitChoice split;
-};
-
-// GoogleTest prints parameters by this name.
-void PrintTo(const Case& one, std::ostream* out) {
-  *out << one.model << ' ' << one.split.name;
-}
+using Case = SplitCase;
 
 std::vector<Case> matrix() {
   const std::vector<SplitChoice> splits = {

@@ -1,6 +1,4 @@
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
-
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -36,14 +34,15 @@ void name_the_short_flags(CLI::Option& option) {
   if (!flags.empty()) option.description(flags + ": " + option.get_description());
 }
 
-// "Could not convert: --port = -1", as the parser says it, names neither what is wrong nor who.
+// The parser's "Could not convert: --port = -1" does not say what was expected.
 std::string plain(const CLI::Error& error) {
   constexpr std::string_view kBegin = "Could not convert: ";
   const std::string_view what = error.what();
   const std::size_t equals = what.find(" = ");
   if (!what.starts_with(kBegin) || equals == what.npos) return std::string(what);
-  return fmt::format("{}: not a number, or one that it cannot be (got {})",
-                     what.substr(kBegin.size(), equals - kBegin.size()), what.substr(equals + 3));
+  return std::string(what.substr(kBegin.size(), equals - kBegin.size())) +
+         ": not a number, or one that it cannot be (got " + std::string(what.substr(equals + 3)) +
+         ")";
 }
 
 void for_each_option(CLI::App& app, void (*treat)(CLI::Option&)) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,16 @@ struct SplitChoice {
   std::vector<std::vector<double>> stages = {{1.0}};
   bool by_expert = false;
 };
+
+// A model under a split: the parameter of tests that try many.
+struct SplitCase {
+  std::string model;
+  SplitChoice split;
+};
+// GoogleTest prints parameters by this name.
+inline void PrintTo(const SplitCase& one, std::ostream* out) {
+  *out << one.model << ' ' << one.split.name;
+}
 
 struct RunChoice {
   Arithmetic arithmetic = Arithmetic::kInt8;
