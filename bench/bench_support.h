@@ -15,8 +15,8 @@
 namespace tandem {
 
 // Of the first `threads` cores of this process, measured when first asked for.
-inline const CpuCeilings& ceilings_of(int threads) {
-  static std::map<int, CpuCeilings> measured;
+inline const Ceilings& ceilings_of(int threads) {
+  static std::map<int, Ceilings> measured;
   const auto found = measured.find(threads);
   if (found != measured.end()) return found->second;
   const auto& cores = allowed_cores();

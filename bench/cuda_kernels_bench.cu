@@ -10,23 +10,34 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "device/cuda/attention/paged_attention.h"
 #include "device/cuda/matmul/products.h"
-#include "device/cuda/matmul/unroll.h"
-#include "device/cuda/warp_mma.h"
 #include "device/cuda/weight_packing.h"
+#include "device/gpu_probe.h"
 
 namespace tandem::cuda {
 namespace {
 
 constexpr int kRepetitions = 15;
+constexpr double kCeilingSeconds = 0.004;  // of each pattern
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   std::fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(error));
   std::exit(1);
+}
+
+[[noreturn]] void fail(const Error& error) {
+  std::fprintf(stderr, "%s\n", error.to_string().c_str());
+  std::exit(1);
+}
+
+double value_of(const Result<double>& result) {
+  if (!result.ok()) fail(result.error());
+  return *result;
 }
 
 class Memory {
@@ -92,20 +103,6 @@ Pair alternate(const Timer& timer, int calls, const std::function<void()>& work,
   return {median(times), median(ceilings)};
 }
 
-// Products of halves, eight independent sums a warp: the rate of mma.sync with float32 sums.
-__global__ void multiply_in_registers(int rounds, float* out) {
-  float sums[8][4] = {};
-  const FragmentA a = {0x3c003c00u, 0x3c003c00u, 0x3c003c00u, threadIdx.x};
-  const FragmentB b = {0x3c003c00u, threadIdx.x};
-  for (int i = 0; i < rounds; ++i) {
-    TANDEM_UNROLL
-    for (int j = 0; j < 8; ++j) mma_m16n8k16_f16(sums[j], a, b);
-  }
-  float sum = 0;
-  for (int j = 0; j < 8; ++j) sum += sums[j][0] + sums[j][1] + sums[j][2] + sums[j][3];
-  if (sum == 1.5f) *out = sum;
-}
-
 class Bench {
  public:
   explicit Bench(int gpu) {
@@ -115,9 +112,9 @@ class Bench {
     check(cudaDriverGetVersion(&driver), "driver");
     std::printf("%s, sm_%d%d, %d SMs, driver for CUDA %d.%d\n", gpu_.name, gpu_.major, gpu_.minor,
                 gpu_.multiProcessorCount, driver / 1000, driver % 1000 / 10);
-    copy_bytes_ = std::max<std::int64_t>(4ll * gpu_.l2CacheSize, 256 << 20);
-    from_ = std::make_unique<Memory>(copy_bytes_);
-    to_ = std::make_unique<Memory>(copy_bytes_);
+    auto probe = create_gpu_probe("cuda:" + std::to_string(gpu), gpu);
+    if (!probe.ok()) fail(probe.error());
+    probe_ = std::move(probe).value();
   }
 
   void run() {
@@ -128,27 +125,17 @@ class Bench {
   }
 
  private:
-  // Bytes read and written a second.
+  // Bytes read and written a second, by the best pattern.
   double copy_rate() const {
-    const auto work = [&] {
-      check(
-          cudaMemcpyAsync(to_->as<void>(), from_->as<void>(), static_cast<std::size_t>(copy_bytes_),
-                          cudaMemcpyDeviceToDevice, timer_.stream()),
-          "copy");
-    };
-    return 2.0 * static_cast<double>(copy_bytes_) / timer_.seconds(3, work);
+    double best = 0;
+    for (int pattern = 0; pattern < probe_->num_read_patterns(); ++pattern) {
+      best = std::max(best, value_of(probe_->read_gbps(pattern, kCeilingSeconds)));
+    }
+    return 1e9 * best;
   }
   // Multiply-adds a second.
   double matrix_rate() const {
-    constexpr int kRounds = 4096, kWarps = 8;
-    const auto blocks = static_cast<unsigned>(4 * gpu_.multiProcessorCount);
-    const auto work = [&] {
-      check(launch(timer_.stream(), multiply_in_registers,
-                   LaunchShape{dim3(blocks), dim3(32 * kWarps), 0}, kRounds, to_->as<float>()),
-            "mma");
-    };
-    const double products = 8.0 * kRounds * kWarps * blocks;
-    return products * 16 * 8 * 16 / timer_.seconds(1, work);
+    return 1e9 * value_of(probe_->product_gops(ProductKind::kBf16, kCeilingSeconds)) / 2;
   }
 
   struct Matrices {
@@ -293,8 +280,7 @@ class Bench {
 
   cudaDeviceProp gpu_;
   Timer timer_;
-  std::int64_t copy_bytes_ = 0;
-  std::unique_ptr<Memory> from_, to_;
+  std::unique_ptr<GpuProbe> probe_;
 };
 
 }  // namespace

@@ -36,7 +36,7 @@ struct Machine {
   CpuMatmul matmul{pool, Arithmetic::kInt8, set};
   explicit Machine(std::vector<int> cores) : pool(std::move(cores)) {}
 
-  CpuCeilings ceilings() {
+  Ceilings ceilings() {
     CeilingOptions options;
     options.seconds_each = 0.01;
     options.rounds = 2;
@@ -116,7 +116,7 @@ bool is_right(Machine& host, ElementType type, std::vector<float>& x, const std:
 }
 
 // The rate that bounds products with many rows.
-double compute_ceiling(ElementType type, const CpuCeilings& ceilings) {
+double compute_ceiling(ElementType type, const Ceilings& ceilings) {
   if (traits_of(type).is_quantised) return ceilings.int8_gops;
   const bool bf16 = type == ElementType::kBF16 && ceilings.bf16_gflops > 0;
   return bf16 ? ceilings.bf16_gflops : ceilings.float_gflops;
@@ -137,7 +137,7 @@ void multiply(benchmark::State& state, ElementType type, std::int64_t num_rows, 
   };
   once();
   if (!is_right(host, type, x, y, num_rows)) return state.SkipWithError("a wrong product");
-  const CpuCeilings before = host.ceilings();
+  const Ceilings before = host.ceilings();
   double seconds = 0;
   for (auto _ : state) {
     const double begin = now_s(!all_cores);
@@ -146,7 +146,7 @@ void multiply(benchmark::State& state, ElementType type, std::int64_t num_rows, 
     state.SetIterationTime(elapsed);
     seconds += elapsed;
   }
-  const CpuCeilings after = host.ceilings();
+  const Ceilings after = host.ceilings();
   const double per_second = static_cast<double>(state.iterations()) / seconds;
   const double gbps = 1e-9 * static_cast<double>(weight->size_bytes()) * per_second;
   const double gops = 1e-9 * 2 * static_cast<double>(num_rows * rows * kColumns) * per_second;

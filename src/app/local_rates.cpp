@@ -36,7 +36,7 @@ Status measure_local_rates(Machine& machine) {
     request.sets.push_back({first, rest.id});
   }
   TANDEM_TRY(const CeilingSurvey survey, survey_ceilings(request));
-  const CpuCeilings& alone = *survey.find({first});
+  const Ceilings& alone = *survey.find({first});
   Machine measured;
   measured.host.cpu = machine.host.cpu;
   measured.devices.push_back(request.devices.front());

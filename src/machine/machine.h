@@ -37,7 +37,7 @@ struct PcieLink {
   bool operator==(const PcieLink&) const = default;
 };
 
-// What a CPU device's cores compute together, measured: giga-operations a second, a multiplication
+// What a device computes (cores together), measured: giga-operations a second, a multiplication
 // and an addition count as two. 0: no such instruction.
 struct ProductRates {
   double int8_gops = 0;

@@ -129,6 +129,11 @@ Result<DeviceRates> rates_of(const MachineDevice& device, const EngineProfile& e
   const double tensor = model == nullptr ? 0 : model->tensor_tflops.value_or(0);
   rates.matrix_ops = (tensor > 0 ? tensor : rates.scalar_ops / 1e12) * 1e12;
   if (model != nullptr && engine.half_accumulate && is_geforce(*model)) rates.matrix_ops *= 2;
+  // What was measured counts, at single-precision sums.
+  if (device.products && device.products->bf16_gflops > 0 && device.products->float_gflops > 0) {
+    rates.matrix_ops = device.products->bf16_gflops * 1e9;
+    rates.scalar_ops = device.products->float_gflops * 1e9;
+  }
   rates.default_power_w = model == nullptr ? 300 : model->power_w.value_or(300);
   rates.power_w = std::min(device.power_limit_w.value_or(rates.default_power_w),
                            std::max(rates.default_power_w, 1.0));

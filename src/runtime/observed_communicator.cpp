@@ -3,6 +3,11 @@
 #include "base/clock.h"
 
 namespace tandem {
+namespace {
+
+constexpr std::int64_t kDeadlineUs = 30'000'000;
+
+}  // namespace
 
 ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown,
                                            std::int64_t from_step)
@@ -12,7 +17,7 @@ ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, 
       steps_until_slow_(from_step) {}
 
 Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
-  before_collective();
+  before_collective(&stream);
   Status status = inner_->all_reduce_sum(stream, x);
   after_collective();
   return status;
@@ -20,14 +25,14 @@ Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
 
 Status ObservedCommunicator::all_gather_columns(Stream& stream, MatrixView x,
                                                 const std::vector<std::int64_t>& offsets) {
-  before_collective();
+  before_collective(&stream);
   Status status = inner_->all_gather_columns(stream, x, offsets);
   after_collective();
   return status;
 }
 
 Status ObservedCommunicator::barrier() {
-  before_collective();
+  before_collective(nullptr);
   Status status = inner_->barrier();
   after_collective();
   return status;
@@ -54,8 +59,11 @@ void ObservedCommunicator::begin_step() {
   arithmetic_began_ns_ = monotonic_ns();
 }
 
-void ObservedCommunicator::before_collective() {
+void ObservedCommunicator::before_collective(Stream* stream) {
   if (slowdown_ <= 0 || steps_until_slow_ >= 0) return;
+  // A device that works behind the calls has done its arithmetic only then. What failed, the
+  // collective will say.
+  if (stream != nullptr) (void)stream->synchronize(kDeadlineUs);
   const std::int64_t now = monotonic_ns();
   const auto taken = static_cast<double>(now - arithmetic_began_ns_);
   const std::int64_t until = now + static_cast<std::int64_t>(slowdown_ * taken);

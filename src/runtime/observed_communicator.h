@@ -14,7 +14,7 @@ namespace tandem {
 class ObservedCommunicator : public Communicator, public Overlapping {
  public:
   // slowdown: 0.2 makes the arithmetic between collectives take 20 % longer, once `from_step` steps
-  // are done.
+  // are done. The calling thread then waits for the stream in every collective.
   ObservedCommunicator(std::unique_ptr<Communicator> inner, double slowdown,
                        std::int64_t from_step = 0);
 
@@ -45,7 +45,7 @@ class ObservedCommunicator : public Communicator, public Overlapping {
   void sign() { num_signs_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
-  void before_collective();
+  void before_collective(Stream* stream);
   void after_collective();
 
   std::unique_ptr<Communicator> inner_;

@@ -37,7 +37,8 @@ ProgramRun run_tandem(const std::string& arguments, const ProgramTerms& terms) {
   const std::string input = base + ".in";
   const std::string errors = base + ".err";
   std::ofstream(input, std::ios::binary) << terms.input;
-  const std::string command = "exec " TANDEM_PROGRAM " " + arguments;
+  const std::string program = terms.program.empty() ? TANDEM_PROGRAM : terms.program;
+  const std::string command = "exec " + program + " " + arguments;
   ProgramRun run;
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return run;

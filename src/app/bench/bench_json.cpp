@@ -8,7 +8,7 @@ namespace {
 using Json = nlohmann::json;
 
 Json rates_json(const DeviceSetCeilings& set) {
-  const CpuCeilings& rates = set.rates;
+  const Ceilings& rates = set.rates;
   return {{"read_gbps", rates.read_gbps},
           {"typical_read_gbps", set.typical_read_gbps},
           {"read_pattern", rates.read_pattern},
@@ -36,6 +36,7 @@ Json ceilings_json(const CeilingSurvey& survey) {
   for (const MeasuredLink& link : survey.links) {
     links.push_back({{"a", link.a},
                      {"b", link.b},
+                     {"transport", link.transport},
                      {"latency_us", link.latency_us},
                      {"bandwidth_gbps", link.bandwidth_gbps},
                      {"all_reduce_us", link.all_reduce_us}});
@@ -121,8 +122,13 @@ Json bench_json(const BenchReport& report) {
          {"prefill", phase_json(row.prefill)},
          {"decode", phase_json(row.decode)}});
   }
+  Json devices = Json::array();
+  for (const MachineDevice& device : report.devices) {
+    devices.push_back({{"id", device.id}, {"name", device.name}});
+  }
   return {{"model", {{"name", report.model}, {"quantisation", report.quantisation}}},
           {"processor", report.processor},
+          {"devices", std::move(devices)},
           {"prompt_tokens", report.prompt_tokens},
           {"gen_tokens", report.gen_tokens},
           {"ceilings", ceilings_json(report.ceilings)},

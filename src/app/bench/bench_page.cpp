@@ -126,7 +126,7 @@ std::string bench_page(const BenchReport& report) {
       "<h1>{} {}</h1><p class=\"soft\">{}. Tokens a second; medians of interleaved "
       "repetitions, warm-up left out.</p>",
       html_escaped(report.model), html_escaped(report.quantisation),
-      html_escaped(report.processor));
+      html_escaped(hardware_of(report)));
   std::vector<std::int32_t> concurrencies;
   for (const BenchRow& row : report.rows) {
     if (concurrencies.empty() || concurrencies.back() != row.concurrency) {

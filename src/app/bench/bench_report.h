@@ -45,16 +45,19 @@ struct BenchRow {
 struct BenchReport {
   std::string model;
   std::string quantisation;
-  std::string processor;
+  std::string processor;  // of the host
   std::int32_t prompt_tokens = 0;
   std::int32_t gen_tokens = 0;
   std::vector<MachineDevice> devices;
+  std::vector<Link> links;  // what lies between GPUs, as the machine says
   CeilingSurvey ceilings;
   std::vector<BenchRow> rows;               // per concurrency; one device first
   std::optional<EngineProfile> calibrated;  // constants that were measured on the way
   std::vector<std::string> notes;
 };
 
+// What the devices are: "2 x NVIDIA RTX A6000", or the processor.
+std::string hardware_of(const BenchReport& report);
 // {"ceilings", "rows", ...} of the command-line contract.
 nlohmann::json bench_json(const BenchReport& report);
 // The tables for people.

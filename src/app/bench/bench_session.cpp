@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <memory>
 
 #include "app/bench/bench_setups.h"
@@ -14,9 +13,10 @@
 #include "app/bench/prediction.h"
 #include "app/bench/roofline.h"
 #include "app/bench/step_driver.h"
+#include "app/open_devices.h"
 #include "app/session.h"
 #include "base/log.h"
-#include "base/units.h"
+#include "machine/local_machine.h"
 #include "plan/calibration.h"
 
 namespace tandem {
@@ -43,14 +43,10 @@ struct Setup {
   std::vector<PhaseRecord> phases;  // the prompt, then each concurrency
 };
 
-std::int64_t available_memory_bytes() {
-  std::ifstream stream("/proc/meminfo");
-  std::string name;
-  std::int64_t kib = 0;
-  for (std::string rest; stream >> name >> kib; std::getline(stream, rest)) {
-    if (name == "MemAvailable:") return kib * kKiB;
-  }
-  return 0;
+std::vector<const Plan*> plans_of(const std::vector<Setup>& setups) {
+  std::vector<const Plan*> plans;
+  for (const Setup& setup : setups) plans.push_back(&setup.plan);
+  return plans;
 }
 
 const Repetition& median_of(const std::vector<const Repetition*>& repetitions) {
@@ -94,6 +90,7 @@ class BenchSession {
 
  private:
   Status prepare();
+  Status find_devices();
   void note_disturbed_ceilings();
   SurveyRequest survey_request() const;
   Result<CeilingSurvey> survey() const { return survey_ceilings(survey_request()); }
@@ -109,6 +106,7 @@ class BenchSession {
   BenchOptions options_;
   OpenedModel model_;
   std::vector<Setup> setups_;
+  std::shared_ptr<GpuProbes> gpus_;  // null where no device is one
   std::optional<MemoryWatch> watch_;
   BenchReport report_;
 };
@@ -126,16 +124,7 @@ Status BenchSession::prepare() {
         fmt::format("prompts of {} tokens: the model's context is {}", room, context));
     options_.prompt_tokens = room;
   }
-  TANDEM_TRY(const auto gpu_layers, gpu_layers_of(options_.model));
-  if (gpu_layers.value_or(0) > 0) {
-    spdlog::warn("-ngl has no effect: bench measures devices of cores alone");
-  }
-  TANDEM_TRY(report_.devices, bench_devices(options_.model));
-  for (const MachineDevice& device : report_.devices) {
-    if (device.kind != MachineDeviceKind::kCpu) {
-      return unsupported(device.id, "bench does not measure GPUs yet", "devices of cores");
-    }
-  }
+  TANDEM_TRY_STATUS(find_devices());
   TANDEM_TRY(auto plans, bench_plans(spec, report_.devices, options_,
                                      options_.prompt_tokens + options_.gen_tokens));
   for (Plan& plan : plans) {
@@ -149,9 +138,27 @@ Status BenchSession::prepare() {
   }
   report_.model = spec.name.empty() ? options_.model.model_path : spec.name;
   report_.quantisation = spec.file_type;
-  report_.processor = report_.devices.front().name;
   report_.prompt_tokens = options_.prompt_tokens;
   report_.gen_tokens = options_.gen_tokens;
+  return {};
+}
+
+Status BenchSession::find_devices() {
+  TANDEM_TRY(const auto gpu_layers, gpu_layers_of(options_.model));
+  if (gpu_layers) spdlog::warn("-ngl has no effect: --devices says what bench measures");
+  TANDEM_TRY(Machine machine, detect_local_machine());
+  report_.processor = machine.host.cpu.value_or("CPU");
+  report_.links = std::move(machine.links);
+  TANDEM_TRY(report_.devices, bench_devices(options_.model));
+  const auto is_gpu = [](const MachineDevice& device) {
+    return device.kind == MachineDeviceKind::kGpu;
+  };
+  if (std::ranges::none_of(report_.devices, is_gpu)) return {};
+  if (options_.calibrate) {
+    return unsupported("--calibrate", "constants of GPUs are not measured", "devices of cores");
+  }
+  TANDEM_TRY(GpuProbes probes, GpuProbes::open(report_.devices));
+  gpus_ = std::make_shared<GpuProbes>(std::move(probes));
   return {};
 }
 
@@ -166,6 +173,7 @@ SurveyRequest BenchSession::survey_request() const {
   request.instruction_set = options_.model.instruction_set;
   request.hidden_size = model_.spec.hidden_size;
   request.options.seconds_each = options_.ceiling_seconds;
+  request.gpus = gpus_;
   return request;
 }
 
@@ -224,20 +232,13 @@ Status BenchSession::repeat(Setup& setup, bool is_warm_up) const {
 
 Status BenchSession::measure() {
   TANDEM_TRY(watch_, MemoryWatch::open(survey_request()));
-  std::int64_t bytes = 0;
-  for (const Setup& setup : setups_) {
-    for (const StagePlan& stage : setup.plan.stages) {
-      for (const RankPlan& rank : stage.ranks) bytes += rank.total_bytes();
-    }
-  }
-  const bool all_at_once = bytes < available_memory_bytes() / 2;
-  if (!all_at_once) {
-    report_.notes.push_back(fmt::format(
-        "setups ran one after another: {} would not fit beside each other", format_bytes(bytes)));
+  if (!fit_at_once(plans_of(setups_), report_.devices)) {
+    report_.notes.push_back(
+        "setups ran one after another: they would not fit into memory beside each other");
     for (Setup& setup : setups_) {
       TANDEM_TRY_STATUS(start(setup));
       for (int i = 0; i <= options_.num_repetitions; ++i) {
-        watch_->look();
+        TANDEM_TRY_STATUS(watch_->look());
         TANDEM_TRY_STATUS(repeat(setup, i == 0));
       }
       setup.driver.reset();
@@ -248,7 +249,7 @@ Status BenchSession::measure() {
   for (Setup& setup : setups_) TANDEM_TRY_STATUS(start(setup));
   for (int i = 0; i <= options_.num_repetitions; ++i) {
     for (Setup& setup : setups_) {
-      watch_->look();
+      TANDEM_TRY_STATUS(watch_->look());
       TANDEM_TRY_STATUS(repeat(setup, i == 0));
     }
     spdlog::debug("bench: repetition {} of {}", i, options_.num_repetitions);
@@ -263,11 +264,11 @@ Status BenchSession::measure() {
 double BenchSession::shared_ceiling_ratio(const std::vector<std::string>& ids, bool reads) const {
   double alone = 0;
   for (const std::string& id : ids) {
-    const CpuCeilings* one = report_.ceilings.find({id});
+    const Ceilings* one = report_.ceilings.find({id});
     if (one == nullptr) return 1;
     alone += reads ? one->read_gbps : one->int8_gops;
   }
-  const CpuCeilings* together = report_.ceilings.find(ids);
+  const Ceilings* together = report_.ceilings.find(ids);
   if (together == nullptr) return 1;
   const double sum = reads ? together->read_gbps : together->int8_gops;
   return sum > 0 ? std::max(1.0, alone / sum) : 1;
@@ -299,7 +300,7 @@ Result<BenchPhase> BenchSession::phase_of(const Setup& setup, std::size_t index)
                              ? prompt_cost(model_.spec, setup.plan.kv.type, options_.prompt_tokens)
                              : decode_cost(model_.spec, setup.plan.kv.type, record.concurrency,
                                            options_.prompt_tokens, options_.gen_tokens);
-  if (const CpuCeilings* together = report_.ceilings.find(ids)) {
+  if (const Ceilings* together = report_.ceilings.find(ids)) {
     phase.ceiling_fraction = ceiling_seconds(cost, *together) / chosen.times.wall;
   }
   phase.intensity = cost.bytes > 0 ? cost.operations / cost.bytes : 0;

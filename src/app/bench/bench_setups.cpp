@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 
+#include "app/bench/link_survey.h"
 #include "app/session.h"
+#include "device/cpu/host_memory.h"
 #include "plan/auto_plan.h"
 
 namespace tandem {
@@ -115,6 +118,24 @@ Result<std::vector<Plan>> bench_plans(const ModelSpec& spec,
   return plans;
 }
 
+bool fit_at_once(const std::vector<const Plan*>& plans, const std::vector<MachineDevice>& devices) {
+  std::map<std::string, std::int64_t> room = {{"", available_host_memory_bytes() / 2}};  // by GPU
+  for (const MachineDevice& device : devices) {
+    if (device.kind != MachineDeviceKind::kGpu) continue;
+    // Each part has its share of the whole.
+    room[whole_device_id(device.id)] += device.memory_bytes.value_or(0) / 10 * 9;
+  }
+  for (const Plan* plan : plans) {
+    for (const StagePlan& stage : plan->stages) {
+      for (const RankPlan& rank : stage.ranks) {
+        const std::string gpu = whole_device_id(rank.device);
+        room[room.contains(gpu) ? gpu : ""] -= rank.total_bytes();
+      }
+    }
+  }
+  return std::ranges::all_of(room, [](const auto& left) { return left.second > 0; });
+}
+
 std::vector<double> work_fractions(const ModelSpec& spec, const Plan& plan, bool with_output) {
   const TensorSpec* output = spec.find(TensorRole::kOutput);
   if (output == nullptr) output = spec.find(TensorRole::kTokenEmbedding);
@@ -135,14 +156,6 @@ std::vector<double> work_fractions(const ModelSpec& spec, const Plan& plan, bool
   for (double& part : work)
     part = total > 0 ? part / total : 1.0 / static_cast<double>(work.size());
   return work;
-}
-
-std::vector<std::string> device_ids_of(const Plan& plan) {
-  std::vector<std::string> ids;
-  for (const StagePlan& stage : plan.stages) {
-    for (const RankPlan& rank : stage.ranks) ids.push_back(rank.device);
-  }
-  return ids;
 }
 
 }  // namespace tandem

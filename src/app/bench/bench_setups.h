@@ -21,10 +21,12 @@ Result<std::vector<Plan>> bench_plans(const ModelSpec& spec,
                                       const std::vector<MachineDevice>& devices,
                                       const BenchOptions& options, std::int64_t context_tokens);
 
+// Is there memory for all of `plans` beside each other, on each GPU and in half of what the host
+// has free?
+bool fit_at_once(const std::vector<const Plan*>& plans, const std::vector<MachineDevice>& devices);
+
 // The fraction of the model's work that each rank has by the weights it holds; with_output: with
 // the output matrix, which a prompt passes only once.
 std::vector<double> work_fractions(const ModelSpec& spec, const Plan& plan, bool with_output);
-
-std::vector<std::string> device_ids_of(const Plan& plan);
 
 }  // namespace tandem

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "app/bench/bench_report.h"
 
@@ -25,8 +27,10 @@ std::string ceilings_text(const CeilingSurvey& survey) {
   }
   for (const MeasuredLink& link : survey.links) {
     out += fmt::format(
-        "  {} - {}: a message takes {:.2f} us, 4 MiB pass at {:.1f} GB/s, a reduction {:.2f} us\n",
-        link.a, link.b, link.latency_us, link.bandwidth_gbps, link.all_reduce_us);
+        "  {} - {}, {}: a message takes {:.2f} us, 4 MiB pass at {:.1f} GB/s, a reduction {:.2f} "
+        "us\n",
+        link.a, link.b, words_for_transport(link.transport), link.latency_us, link.bandwidth_gbps,
+        link.all_reduce_us);
   }
   return out;
 }
@@ -78,9 +82,27 @@ std::string describe_losses(const BenchPhase& phase) {
   return out;
 }
 
+std::string hardware_of(const BenchReport& report) {
+  std::map<std::string, int> counts;  // of GPUs; parts of one are one
+  std::set<std::string> seen;
+  bool has_cores = false;
+  for (const MachineDevice& device : report.devices) {
+    has_cores = has_cores || device.kind == MachineDeviceKind::kCpu;
+    if (device.kind == MachineDeviceKind::kGpu && seen.insert(whole_device_id(device.id)).second) {
+      ++counts[device.name];
+    }
+  }
+  std::vector<std::string> parts;
+  for (const auto& [name, count] : counts) {
+    parts.push_back(count == 1 ? name : fmt::format("{} x {}", count, name));
+  }
+  if (has_cores) parts.push_back(report.processor);
+  return fmt::format("{}", fmt::join(parts, " and "));
+}
+
 std::string bench_text(const BenchReport& report) {
   std::string out =
-      fmt::format("{} {} on {}\n", report.model, report.quantisation, report.processor);
+      fmt::format("{} {} on {}\n", report.model, report.quantisation, hardware_of(report));
   out += ceilings_text(report.ceilings);
   out += fmt::format("\nPrompt of {} tokens, tokens/s\n{}", report.prompt_tokens, kHeader);
   const std::int32_t first = report.rows.empty() ? 0 : report.rows.front().concurrency;

@@ -214,7 +214,7 @@ class Survey {
   KernelLab lab_;
   MemoryWatch watch_;
   std::vector<std::string> all_;  // devices
-  CpuCeilings rates_;             // of the first device
+  Ceilings rates_;                // of the first device
 };
 
 // The ops between products: one token's by the layer, a prompt's by the floats that it passes.

@@ -15,9 +15,11 @@ Result<MemoryWatch> MemoryWatch::open(const SurveyRequest& request) {
   allowed_cores();  // remembers the mask when first asked: not on a thread that is bound already
   CeilingOptions options = request.options;
   options.seconds_each = std::min(options.seconds_each, 0.005);
-  MemoryWatch watch(set, options);
+  MemoryWatch watch(set, options, request.gpus);
   for (const auto& ids : sets_of(request)) {
-    watch.sets_.push_back({ids, cores_of(request.devices, ids), {}});
+    watch.sets_.push_back({ids, cores_of(request.devices, ids), {}, {}});
+    if (watch.sets_.back().cores.empty() || watch.probe_) continue;
+    watch.probe_ = std::make_unique<ReadProbe>(options);
   }
   return watch;
 }
@@ -33,12 +35,19 @@ std::vector<double> MemoryWatch::look_at(const std::vector<int>& cores) const {
   return gbps;
 }
 
-void MemoryWatch::look() {
+Status MemoryWatch::look() {
   for (Set& set : sets_) {
-    set.looks.push_back(look_at(set.cores));
-    spdlog::debug("bench: {} read {:.1f} GB/s", fmt::join(set.devices, " + "),
-                  fmt::join(set.looks.back(), ", "));
+    const std::string names = fmt::format("{}", fmt::join(set.devices, " + "));
+    if (!set.cores.empty()) {
+      set.looks.push_back(look_at(set.cores));
+      spdlog::debug("bench: {} read {:.1f} GB/s", names, fmt::join(set.looks.back(), ", "));
+    }
+    if (!gpus_ || !gpus_->has_any(set.devices)) continue;
+    TANDEM_TRY(auto gbps, gpus_->look(set.devices, options_.seconds_each));
+    spdlog::debug("bench: the GPUs of {} read {:.1f} GB/s", names, fmt::join(gbps, ", "));
+    set.gpu_looks.push_back(std::move(gbps));
   }
+  return {};
 }
 
 std::vector<double> MemoryWatch::look_at(const std::vector<std::string>& devices) const {
@@ -51,7 +60,9 @@ std::vector<double> MemoryWatch::look_at(const std::vector<std::string>& devices
 void MemoryWatch::report(CeilingSurvey& survey) const {
   for (const Set& set : sets_) {
     for (DeviceSetCeilings& found : survey.sets) {
-      if (found.devices == set.devices) found.typical_read_gbps = typical_read_gbps(set.looks);
+      if (found.devices == set.devices) {
+        found.typical_read_gbps = typical_read_gbps(set.looks) + typical_read_gbps(set.gpu_looks);
+      }
     }
   }
 }

@@ -14,13 +14,14 @@ namespace tandem {
 // and the best rate of all (a ceiling) little of any.
 class MemoryWatch {
  public:
-  // Asks for the sets of `request`: each device alone, then request.sets. kInvalidArgument for an
-  // instruction set that this processor lacks.
+  // Asks for the sets of `request`: each device alone, then request.sets, and keeps request.gpus.
+  // kInvalidArgument for an instruction set that this processor lacks.
   static Result<MemoryWatch> open(const SurveyRequest& request);
 
   // Reads with every set in turn, which takes about 40 ms each; nothing else should work meanwhile.
-  void look();
-  // One look at what the devices of one set read together, for typical_read_gbps(). `devices`: of
+  // Errors: GPUs that fail.
+  Status look();
+  // One look at what devices of cores read together, for typical_read_gbps(). `devices`: a set of
   // the request.
   std::vector<double> look_at(const std::vector<std::string>& devices) const;
   // What is typical of all looks: CeilingSurvey::typical_read_gbps.
@@ -30,14 +31,18 @@ class MemoryWatch {
   struct Set {
     std::vector<std::string> devices;
     std::vector<int> cores;
-    std::vector<std::vector<double>> looks;
+    std::vector<std::vector<double>> looks;  // at what the cores read together
+    std::vector<std::vector<double>> gpu_looks;
   };
-  MemoryWatch(InstructionSet instruction_set, const CeilingOptions& options)
-      : instruction_set_(instruction_set), probe_(std::make_unique<ReadProbe>(options)) {}
+  MemoryWatch(InstructionSet instruction_set, const CeilingOptions& options,
+              std::shared_ptr<GpuProbes> gpus)
+      : instruction_set_(instruction_set), options_(options), gpus_(std::move(gpus)) {}
   std::vector<double> look_at(const std::vector<int>& cores) const;
 
   InstructionSet instruction_set_;
-  std::unique_ptr<ReadProbe> probe_;
+  CeilingOptions options_;
+  std::unique_ptr<ReadProbe> probe_;  // null where no set has cores
+  std::shared_ptr<GpuProbes> gpus_;
   std::vector<Set> sets_;
 };
 

@@ -6,25 +6,44 @@
 
 namespace tandem {
 
+namespace {
+
+Link measured_link(const MeasuredLink& measured, const std::vector<Link>& known) {
+  Link link{measured.a,          measured.b, LinkKind::kSharedMemory, measured.bandwidth_gbps,
+            measured.latency_us, true};
+  if (measured.transport == "memory") return link;
+  link.kind = LinkKind::kUnknown;
+  const std::string a = whole_device_id(measured.a);
+  const std::string b = whole_device_id(measured.b);
+  for (const Link& other : known) {
+    const bool is_it = (other.a == a && other.b == b) || (other.a == b && other.b == a);
+    if (is_it) link.kind = other.kind;
+  }
+  link.peer_access = measured.transport == "peer";
+  return link;
+}
+
+}  // namespace
+
 Machine measured_machine(const BenchReport& report) {
   Machine machine;
   for (const MachineDevice& device : report.devices) {
     MachineDevice measured = device;
-    const CpuCeilings* rates = report.ceilings.find({device.id});
+    const Ceilings* rates = report.ceilings.find({device.id});
     if (rates != nullptr && rates->read_gbps > 0) {
       measured.bandwidth_gbps = report.ceilings.read_gbps({device.id});
       measured.products = ProductRates{rates->int8_gops, rates->bf16_gflops, rates->float_gflops};
     }
     machine.devices.push_back(std::move(measured));
   }
-  double together = 0;
+  double together = 0;  // that cores read
   for (const DeviceSetCeilings& set : report.ceilings.sets) {
+    if (cores_of(report.devices, set.devices).empty()) continue;
     together = std::max(together, report.ceilings.read_gbps(set.devices));
   }
   if (together > 0) machine.host.bandwidth_gbps = together;
   for (const MeasuredLink& link : report.ceilings.links) {
-    machine.links.push_back(
-        {link.a, link.b, LinkKind::kSharedMemory, link.bandwidth_gbps, link.latency_us, true});
+    machine.links.push_back(measured_link(link, report.links));
   }
   machine.host.cpu = report.processor;
   return machine;

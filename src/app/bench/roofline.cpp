@@ -7,11 +7,11 @@
 namespace tandem {
 namespace {
 
-double reading_seconds(const PhaseCost& cost, const CpuCeilings& ceilings) {
+double reading_seconds(const PhaseCost& cost, const Ceilings& ceilings) {
   return ceilings.read_gbps > 0 ? cost.bytes / (1e9 * ceilings.read_gbps) : 0;
 }
 
-double product_seconds(const PhaseCost& cost, const CpuCeilings& ceilings) {
+double product_seconds(const PhaseCost& cost, const Ceilings& ceilings) {
   const double rate = product_gops(cost, ceilings);
   return rate > 0 ? cost.operations / (1e9 * rate) : 0;
 }
@@ -59,16 +59,16 @@ PhaseCost decode_cost(const ModelSpec& spec, ElementType kv_type, std::int32_t c
   return cost;
 }
 
-double product_gops(const PhaseCost& cost, const CpuCeilings& ceilings) {
+double product_gops(const PhaseCost& cost, const Ceilings& ceilings) {
   if (cost.quantised) return ceilings.int8_gops;
   return std::max(ceilings.bf16_gflops, ceilings.float_gflops);
 }
 
-double ceiling_seconds(const PhaseCost& cost, const CpuCeilings& ceilings) {
+double ceiling_seconds(const PhaseCost& cost, const Ceilings& ceilings) {
   return std::max(reading_seconds(cost, ceilings), product_seconds(cost, ceilings));
 }
 
-bool is_bound_by_reading(const PhaseCost& cost, const CpuCeilings& ceilings) {
+bool is_bound_by_reading(const PhaseCost& cost, const Ceilings& ceilings) {
   return reading_seconds(cost, ceilings) >= product_seconds(cost, ceilings);
 }
 

@@ -23,11 +23,11 @@ PhaseCost decode_cost(const ModelSpec& spec, ElementType kv_type, std::int32_t c
                       std::int32_t prompt_tokens, std::int32_t gen_tokens);
 
 // The rate of products that bounds such weights: int8, or bf16 (float32 where there is no bf16).
-double product_gops(const PhaseCost& cost, const CpuCeilings& ceilings);
+double product_gops(const PhaseCost& cost, const Ceilings& ceilings);
 
 // Seconds at the ceilings: the longer of reading and computing, which overlap (Williams et al.,
 // "Roofline", CACM 2009).
-double ceiling_seconds(const PhaseCost& cost, const CpuCeilings& ceilings);
-bool is_bound_by_reading(const PhaseCost& cost, const CpuCeilings& ceilings);
+double ceiling_seconds(const PhaseCost& cost, const Ceilings& ceilings);
+bool is_bound_by_reading(const PhaseCost& cost, const Ceilings& ceilings);
 
 }  // namespace tandem

@@ -19,6 +19,11 @@ std::int32_t prompt_token(std::int64_t position, std::int64_t vocabulary_size) {
   return static_cast<std::int32_t>((position * 7919 + 131) % vocabulary_size);
 }
 
+std::int32_t likeliest(const StepResult& result, std::size_t row) {
+  if (const auto best = result.best(row); !best.empty()) return best.front().token;
+  return static_cast<std::int32_t>(index_of_largest(result.row(row)));
+}
+
 void scale(RankTimes& times, double factor) {
   for (double RankTimes::*field :
        {&RankTimes::compute, &RankTimes::wait, &RankTimes::reduce, &RankTimes::stage_wait,
@@ -101,10 +106,14 @@ Result<RunTimes> StepDriver::prefill(int passes) {
 Result<std::int64_t> StepDriver::submit_decode(std::int32_t group, std::int32_t num_groups,
                                                std::int32_t concurrency, std::int32_t position) {
   auto batch = std::make_shared<StepBatch>();
+  std::int32_t num_rows = 0;
   for (std::int32_t s = group; s < concurrency; s += num_groups) {
     append_sequence(*batch, {next_tokens_[static_cast<std::size_t>(s)]}, position + 1, blocks_of(s),
                     runtime_.plan().kv.block_tokens, true);
+    ++num_rows;
   }
+  // A GPU picks the best token itself, as it does for the engine.
+  batch->output_candidates.assign(static_cast<std::size_t>(num_rows), 1);
   return runtime_.submit(std::move(batch));
 }
 
@@ -125,8 +134,7 @@ Status StepDriver::decode_once(std::int32_t concurrency, RunTimes& run) {
       const std::int64_t began = monotonic_ns();
       std::size_t row = 0;
       for (std::int32_t s = group; s < concurrency; s += num_groups, ++row) {
-        next_tokens_[static_cast<std::size_t>(s)] =
-            static_cast<std::int32_t>(index_of_largest(result.row(row)));
+        next_tokens_[static_cast<std::size_t>(s)] = likeliest(result, row);
       }
       run.sampling += seconds_since(began);
       if (token + 1 < workload_.gen_tokens) TANDEM_TRY_STATUS(submit(group, token + 1));

@@ -60,7 +60,7 @@ CudaCommunicator::CudaCommunicator(std::shared_ptr<GroupMemory> memory,
       options_(options),
       crossovers_(crossovers),
       seats_(memory_->seats_of(host_->rank())),
-      terms_(memory_->terms_of(host_->rank(), options.deadline_us)) {}
+      terms_(memory_->terms_of(host_->rank(), options)) {}
 
 CudaCommunicator::~CudaCommunicator() {
   abort(Error{
@@ -116,7 +116,7 @@ Status CudaCommunicator::begin_sum(Stream& stream, MatrixView part) {
   TANDEM_CHECK(side_ != nullptr, "the group said that it overlaps");
   ++stats_.num_reductions;
   Status status = side_->begin(lane.stream);
-  const WaitTerms terms = memory_->terms_of(rank(), options_.deadline_us, true);
+  const WaitTerms terms = memory_->terms_of(rank(), options_, true);
   if (status.ok()) status = reduce({side_->stream(), terms}, part);
   if (status.ok()) status = side_->end();
   if (!status.ok()) abort(status.error());

@@ -36,6 +36,8 @@ struct CudaGroupOptions {
   // few parts, see overlap.h. overlap_rows: in parts of so many rows whatever they are; for tests.
   bool overlap = true;
   std::int64_t overlap_rows = 0;
+  // A fault for tests and `bench`: every exchange by one-shot or two-shot takes this much longer.
+  std::int64_t injected_delay_us = 0;
 };
 
 struct CudaGroup {

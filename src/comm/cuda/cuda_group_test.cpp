@@ -209,6 +209,20 @@ TEST(CudaGroup, AbortEndsWaitsOfKernels) {
   EXPECT_LT(monotonic_us() - began, kDeadlineUs / 2);
 }
 
+TEST(CudaGroup, CanBeDelayed) {
+  CudaGroupOptions options;
+  options.injected_delay_us = 5'000;
+  options.algorithm = ReduceAlgorithm::kOneShot;
+  Group group(2, options);
+  group.run([&](Communicator& comm, Device& device, Stream& stream) {
+    comm.reset_stats();
+    Matrix matrix(device, stream, contribution(comm.rank(), 100), 1, 100, 100);
+    EXPECT_TRUE(comm.all_reduce_sum(stream, matrix.x).ok());
+    (void)matrix.read(stream);
+    EXPECT_GE(comm.stats().wait_seconds, 0.0045);
+  });
+}
+
 TEST(CudaGroup, MeasuresItself) {
   CudaGroupOptions options;
   options.measure_crossovers = true;

@@ -51,6 +51,7 @@ struct WaitTerms {
   RankReport* report = nullptr;
   std::uint64_t* times_ns = nullptr;  // [2] in the GPU's memory: what the report gets
   std::uint64_t deadline_ns = 0;
+  std::uint64_t delay_ns = 0;  // a fault: between what was written and the flag that says so
   // The kernel runs beside the rank's arithmetic: its times are nobody's loss, and not reported.
   bool is_beside = false;
 };

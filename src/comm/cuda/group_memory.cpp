@@ -99,13 +99,14 @@ Seats GroupMemory::seats_of(int rank) const {
   return seats;
 }
 
-WaitTerms GroupMemory::terms_of(int rank, std::int64_t deadline_us, bool is_beside) const {
+WaitTerms GroupMemory::terms_of(int rank, const CudaGroupOptions& options, bool is_beside) const {
   WaitTerms terms;
   terms.abort = abort_;
   terms.report = reports_ + rank;
   terms.times_ns = times_ns_[static_cast<std::size_t>(rank)] + (is_beside ? kTimes : 0);
   terms.is_beside = is_beside;
-  terms.deadline_ns = static_cast<std::uint64_t>(deadline_us) * 1000;
+  terms.deadline_ns = static_cast<std::uint64_t>(options.deadline_us) * 1000;
+  terms.delay_ns = static_cast<std::uint64_t>(options.injected_delay_us) * 1000;
   return terms;
 }
 

@@ -53,7 +53,7 @@ class GroupMemory {
   const InboxLayout& layout() const { return layout_; }
   Seats seats_of(int rank) const;
   // is_beside: of kernels that run beside the rank's arithmetic, with times of their own.
-  WaitTerms terms_of(int rank, std::int64_t deadline_us, bool is_beside = false) const;
+  WaitTerms terms_of(int rank, const CudaGroupOptions& options, bool is_beside = false) const;
   const volatile RankReport& report_of(int rank) const { return reports_[rank]; }
 
   // Ends every wait of every rank's kernels. Any thread.

@@ -63,6 +63,7 @@ __device__ inline bool meet(const Seats& seats, int meeting, std::uint32_t seque
   const std::uint64_t began = clock_ns();
   bool met = true;
   if (peer < seats.size) {
+    while (terms.delay_ns > 0 && clock_ns() - began < terms.delay_ns) pause_polling();
     store_flag(seats.flags[peer] + place(seats.rank), sequence);
     met = wait_for_flag(seats.flags[seats.rank] + place(peer), sequence, peer, terms);
   }

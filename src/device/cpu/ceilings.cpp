@@ -118,9 +118,9 @@ double compute_rate(ThreadPool& pool, ceiling_loops::ComputeLoop loop, double op
   return best;
 }
 
-CpuCeilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
-                          const CeilingOptions& options) {
-  CpuCeilings round;
+Ceilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMemory& memory,
+                       const CeilingOptions& options) {
+  Ceilings round;
   const std::vector<double> reading = read_rates(pool, loops, memory, options);
   if (const auto best = std::max_element(reading.begin(), reading.end()); best != reading.end()) {
     round.read_gbps = *best;
@@ -135,44 +135,14 @@ CpuCeilings measure_round(ThreadPool& pool, const Loops& loops, const TouchedMem
   return round;
 }
 
-constexpr std::array kRates = {&CpuCeilings::read_gbps, &CpuCeilings::int8_gops,
-                               &CpuCeilings::float_gflops, &CpuCeilings::bf16_gflops};
-
-// Of the best `count` rounds in each kind.
-double spread_of(const std::vector<CpuCeilings>& rounds, int count) {
-  double spread = 0;
-  for (double CpuCeilings::*rate : kRates) {
-    std::vector<double> rates;
-    for (const CpuCeilings& round : rounds) rates.push_back(round.*rate);
-    std::sort(rates.begin(), rates.end(), std::greater<>());
-    const double worst = rates[static_cast<std::size_t>(count) - 1];
-    if (rates.front() > 0) spread = std::max(spread, 1 - worst / rates.front());
-  }
-  return spread;
-}
-
 }  // namespace
 
-void CpuCeilings::raise(const CpuCeilings& other) {
-  if (other.read_gbps > read_gbps) read_pattern = other.read_pattern;
-  for (double CpuCeilings::*rate : kRates) this->*rate = std::max(this->*rate, other.*rate);
-}
-
-CpuCeilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set,
-                                 const CeilingOptions& options) {
+Ceilings measure_cpu_ceilings(ThreadPool& pool, InstructionSet set, const CeilingOptions& options) {
   TANDEM_CHECK(!options.thread_time || pool.size() == 1, "the time of one thread");
   const Loops& loops = ceiling_loops::loops_for(set);
   const TouchedMemory memory(options.read_bytes);
-  std::vector<CpuCeilings> rounds;
-  const int most = std::max(options.rounds, options.most_rounds);
-  for (int i = 0; i < most; ++i) {
-    if (i >= options.rounds && spread_of(rounds, options.rounds) <= kCeilingScatter) break;
-    rounds.push_back(measure_round(pool, loops, memory, options));
-  }
-  CpuCeilings best;
-  for (const CpuCeilings& round : rounds) best.raise(round);
-  best.spread = spread_of(rounds, options.rounds);
-  return best;
+  return *best_of_rounds(options,
+                         [&] { return Result(measure_round(pool, loops, memory, options)); });
 }
 
 struct ReadProbe::State {
@@ -187,18 +157,6 @@ ReadProbe::~ReadProbe() = default;
 
 std::vector<double> ReadProbe::look(ThreadPool& pool, InstructionSet set) const {
   return read_rates(pool, ceiling_loops::loops_for(set), state_->memory, state_->options);
-}
-
-double typical_read_gbps(std::span<const std::vector<double>> looks) {
-  double most = 0;
-  for (std::size_t pattern = 0; pattern < kReadPatterns.size(); ++pattern) {
-    std::vector<double> gbps;
-    for (const std::vector<double>& look : looks) {
-      if (pattern < look.size()) gbps.push_back(look[pattern]);
-    }
-    if (!gbps.empty()) most = std::max(most, median(std::move(gbps)));
-  }
-  return most;
 }
 
 }  // namespace tandem

@@ -20,7 +20,7 @@ TEST(Ceilings, AreMeasuredForEveryInstructionSet) {
   for (const auto set :
        {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512}) {
     if (set > best_instruction_set()) continue;
-    const CpuCeilings ceilings = measure_cpu_ceilings(pool, set, options);
+    const Ceilings ceilings = measure_cpu_ceilings(pool, set, options);
     EXPECT_GT(ceilings.read_gbps, 0.1) << name_of(set);
     EXPECT_LT(ceilings.read_gbps, 2000) << name_of(set);
     EXPECT_FALSE(ceilings.read_pattern.empty());
@@ -40,13 +40,13 @@ TEST(Ceilings, ScatterIsToldAndEndsWithTheMostRounds) {
   options.seconds_each = 1e-6;
   options.rounds = 2;
   options.most_rounds = 4;
-  const CpuCeilings ceilings = measure_cpu_ceilings(pool, InstructionSet::kPortable, options);
+  const Ceilings ceilings = measure_cpu_ceilings(pool, InstructionSet::kPortable, options);
   EXPECT_GT(ceilings.spread, 0.0);  // two rounds never take the same time to the nanosecond
   EXPECT_LT(ceilings.spread, 1.0);
 }
 
 TEST(Ceilings, TheLargerOfBothCounts) {
-  CpuCeilings one{.read_gbps = 30, .read_pattern = "1 stream", .int8_gops = 900, .bf16_gflops = 0};
+  Ceilings one{.read_gbps = 30, .read_pattern = "1 stream", .int8_gops = 900, .bf16_gflops = 0};
   one.raise({.read_gbps = 40, .read_pattern = "4 streams", .int8_gops = 800, .bf16_gflops = 400});
   EXPECT_EQ(one.read_gbps, 40);
   EXPECT_EQ(one.read_pattern, "4 streams");
