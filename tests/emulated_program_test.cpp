@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -61,7 +64,10 @@ constexpr const char* kShort =
     "bench --json --prompt 8 --gen 2 --repeat 1 --min-seconds 0 --ceiling-seconds 0.001 ";
 
 TEST_F(EmulatedProgram, BenchMeasuresGpus) {
-  const auto got = run(kShort + std::string("--devices cuda:0,cuda:1"));
+  const std::string profile = (std::filesystem::temp_directory_path() /
+                               ("tandem_gpus_" + std::to_string(getpid()) + ".json"))
+                                  .string();
+  const auto got = run(kShort + std::string("--devices cuda:0,cuda:1 --calibrate ") + profile);
   ASSERT_EQ(got.exit_code, 0) << got.err;
   const auto json = nlohmann::json::parse(got.out);
   EXPECT_EQ(json["devices"][1]["id"], "cuda:1");
@@ -91,6 +97,13 @@ TEST_F(EmulatedProgram, BenchMeasuresGpus) {
       EXPECT_NEAR(sum, 1.0, 1e-6) << row["plan"];
     }
   }
+  // The row that the constants were fitted to is as predicted, as far as a share can make it so.
+  const auto& one = json["rows"][0];
+  EXPECT_LT(one["predicted_decode_tokens_per_s"], 1.02 * one["decode_tokens_per_s"].get<double>());
+  const auto plan = run("plan --model llama-3.2-1b --quant q8_0 --json --machine " + profile);
+  std::filesystem::remove(profile);
+  ASSERT_EQ(plan.exit_code, 0) << plan.err;
+  EXPECT_THAT(plan.out, HasSubstr("cuda:1"));
 }
 
 // Faults must be found where they were put, also in devices that work behind the host's calls.

@@ -84,7 +84,7 @@ Result<ChosenMachine> local_machine(const std::string& devices) {
   if (!devices.empty()) TANDEM_TRY_STATUS(select_devices_of(out.machine, devices));
   if (auto calibration = user_calibration();
       calibration && apply_measured_rates(calibration->machine, out.machine)) {
-    out.notes.push_back("processor: rates and constants of " + calibration->path + ", " +
+    out.notes.push_back("rates and constants of " + calibration->path + ", " +
                         calibration->engine.source);
     out.calibrated = std::move(calibration->engine);
     return out;

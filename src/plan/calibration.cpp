@@ -19,6 +19,14 @@ bool is_measured(const MachineDevice& device) {
          !device.cores.empty();
 }
 
+const MachineDevice* measured_gpu(const Machine& measured, const std::string& name) {
+  for (const MachineDevice& device : measured.devices) {
+    const bool is_it = device.kind == MachineDeviceKind::kGpu && device.name == name;
+    if (is_it && device.bandwidth_gbps && device.products) return &device;
+  }
+  return nullptr;
+}
+
 // The measured device whose number of cores is nearest by ratio.
 const MachineDevice* nearest(const Machine& measured, std::size_t cores) {
   const MachineDevice* best = nullptr;
@@ -80,6 +88,40 @@ void apply_to_links(const Machine& measured, Machine& machine) {
   }
 }
 
+// True where a GPU of `machine` was measured. What lies between two cards is theirs alone.
+bool apply_to_gpus(const Machine& measured, Machine& machine) {
+  bool any = false;
+  for (MachineDevice& device : machine.devices) {
+    if (device.kind != MachineDeviceKind::kGpu) continue;
+    const MachineDevice* like = measured_gpu(measured, device.name);
+    if (like == nullptr) continue;
+    device.bandwidth_gbps = like->bandwidth_gbps;
+    device.products = like->products;
+    any = true;
+  }
+  for (Link& link : machine.links) {
+    const Link* found = measured.find_link(link.a, link.b);
+    if (found == nullptr || link.kind == LinkKind::kSharedMemory) continue;
+    link.bandwidth_gbps = found->bandwidth_gbps;
+    link.latency_us = found->latency_us;
+    link.peer_access = found->peer_access;
+  }
+  return any;
+}
+
+bool apply_to_processors(const Machine& measured, Machine& machine) {
+  if (nearest(measured, 1) == nullptr) return false;
+  bool any = false;
+  machine.host.bandwidth_gbps = measured.host.bandwidth_gbps;
+  for (MachineDevice& device : machine.devices) {
+    if (device.kind != MachineDeviceKind::kCpu || device.cores.empty()) continue;
+    apply_to_device(measured, device);
+    any = true;
+  }
+  apply_to_links(measured, machine);
+  return any;
+}
+
 }  // namespace
 
 Result<Calibration> parse_calibration(std::string_view text, const std::string& path) {
@@ -122,15 +164,9 @@ bool apply_measured_rates(const Machine& measured, Machine& machine) {
   if (measured.host.cpu && machine.host.cpu && *measured.host.cpu != *machine.host.cpu) {
     return false;
   }
-  if (nearest(measured, 1) == nullptr) return false;
-  machine.host.bandwidth_gbps = measured.host.bandwidth_gbps;
-  for (MachineDevice& device : machine.devices) {
-    if (device.kind == MachineDeviceKind::kCpu && !device.cores.empty()) {
-      apply_to_device(measured, device);
-    }
-  }
-  apply_to_links(measured, machine);
-  return true;
+  const bool processors = apply_to_processors(measured, machine);
+  const bool gpus = apply_to_gpus(measured, machine);
+  return processors || gpus;
 }
 
 }  // namespace tandem

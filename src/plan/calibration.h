@@ -29,9 +29,9 @@ std::optional<Calibration> user_calibration();
 std::string calibration_path();
 
 // Gives the CPU devices of `machine` the rates of `measured`: those of a device with as many cores,
-// else in proportion to the cores, reading at most what all cores together read; and the pairs of
-// devices the links. False, and nothing done, where `measured` is of another processor or knows no
-// rates.
+// else in proportion to the cores, reading at most what all cores together read; GPUs those of a
+// card of the same name; and pairs of devices the links. False, and nothing done, where `measured`
+// is of another processor or knows no rates of these devices.
 bool apply_measured_rates(const Machine& measured, Machine& machine);
 
 }  // namespace tandem

@@ -78,6 +78,38 @@ TEST(Calibration, IsNotForAnotherProcessor) {
   EXPECT_FALSE(machine.devices[0].bandwidth_gbps.has_value());
 }
 
+MachineDevice gpu(const std::string& id, const std::string& name) {
+  MachineDevice device;
+  device.id = id;
+  device.kind = MachineDeviceKind::kGpu;
+  device.name = name;
+  return device;
+}
+
+TEST(Calibration, GivesGpusOfTheSameNameTheirRatesAndPairsTheirLinks) {
+  Machine known = described({gpu("cuda:0", "A card"), gpu("cuda:1", "A card")}, "Some CPU");
+  known.devices[0].bandwidth_gbps = 700;
+  known.devices[0].products = ProductRates{300'000, 150'000, 38'000};
+  known.links.push_back({"cuda:0", "cuda:1", LinkKind::kPcieHost, 20, 9, false});
+  Machine machine = described(
+      {gpu("cuda:0", "A card"), gpu("cuda:1", "A card"), gpu("cuda:2", "Another")}, "Some CPU");
+  machine.links.push_back({"cuda:0", "cuda:1", LinkKind::kPcieHost, {}, {}, true});
+  machine.links.push_back({"cuda:0", "cuda:2", LinkKind::kPcieHost, {}, {}, {}});
+  ASSERT_TRUE(apply_measured_rates(known, machine));
+  for (const int card : {0, 1}) {
+    const MachineDevice& device = machine.devices[static_cast<std::size_t>(card)];
+    EXPECT_DOUBLE_EQ(*device.bandwidth_gbps, 700);
+    EXPECT_DOUBLE_EQ(device.products->bf16_gflops, 150'000);
+  }
+  EXPECT_FALSE(machine.devices[2].bandwidth_gbps.has_value());
+  EXPECT_DOUBLE_EQ(*machine.links[0].bandwidth_gbps, 20);
+  EXPECT_EQ(machine.links[0].peer_access, false);
+  EXPECT_FALSE(machine.links[1].bandwidth_gbps.has_value());
+
+  Machine of_cores = described({cpu("cpu", {0})}, "Some CPU");
+  EXPECT_FALSE(apply_measured_rates(known, of_cores));
+}
+
 TEST(Calibration, ReadsWhatWasWritten) {
   EngineProfile engine = **find_engine("tandem");
   engine.backends["cpu"].memory_efficiency = 0.625;

@@ -154,9 +154,6 @@ Status BenchSession::find_devices() {
     return device.kind == MachineDeviceKind::kGpu;
   };
   if (std::ranges::none_of(report_.devices, is_gpu)) return {};
-  if (options_.calibrate) {
-    return unsupported("--calibrate", "constants of GPUs are not measured", "devices of cores");
-  }
   TANDEM_TRY(GpuProbes probes, GpuProbes::open(report_.devices));
   gpus_ = std::make_shared<GpuProbes>(std::move(probes));
   return {};
@@ -179,7 +176,9 @@ SurveyRequest BenchSession::survey_request() const {
 
 Result<EngineProfile> BenchSession::calibrate() const {
   KernelSurveyRequest request;
-  request.devices = report_.devices;
+  for (const MachineDevice& device : report_.devices) {
+    if (device.kind == MachineDeviceKind::kCpu) request.devices.push_back(device);
+  }
   request.instruction_set = options_.model.instruction_set;
   request.ceilings = &report_.ceilings;
   request.types = options_.calibrate_types;
@@ -338,11 +337,14 @@ Status BenchSession::predict_rows() {
   TANDEM_TRY(const EngineProfile* defaults, find_engine("tandem"));
   EngineProfile engine = *defaults;
   if (report_.calibrated) {
-    fit_to_rows(model_.spec, report_, *report_.calibrated);
+    const bool on_gpu = report_.devices.front().kind == MachineDeviceKind::kGpu;
+    (on_gpu ? fit_gpus : fit_to_rows)(model_.spec, report_, *report_.calibrated);
     engine = *report_.calibrated;
     report_.notes.push_back(
-        "predicted from the kernels measured before; of the rows one device's prompt and the time "
-        "between its steps went into it");
+        on_gpu ? "predicted with constants that one GPU's row was fitted to, so that this row says "
+                 "nothing of them"
+               : "predicted from the kernels measured before; of the rows one device's prompt and "
+                 "the time between its steps went into it");
   } else if (const auto calibration = user_calibration();
              calibration && calibration->machine.host.cpu == machine.host.cpu) {
     engine = calibration->engine;

@@ -11,9 +11,16 @@
 namespace tandem {
 
 // The profile of the engine "tandem" with the constants of processors that measurements of kernels
-// and links give (kernel_survey.h): those of data/engines.json where they give none. Blocks as
-// survey_kernels() does.
+// and links give (kernel_survey.h): those of data/engines.json where they give none, and for
+// processors where request.devices is empty. Blocks as survey_kernels() does.
 Result<EngineProfile> calibrated_engine(const KernelSurveyRequest& request);
+
+// GPUs: what they read and compute was measured, what Tandem makes of it is told by the report's
+// row of one of them with the fewest sequences, its model's types of weights and sizes included:
+// the shares of reading (decoding) and of products (its prompt) that it reached, the time of a step
+// in which no rank computes, and what a reduction takes beside its link. No row of several devices
+// has a part in it.
+void fit_gpus(const ModelSpec& spec, const BenchReport& report, EngineProfile& engine);
 
 // Two figures that kernels alone do not tell, from the report's row of one device with the fewest
 // sequences: the time of a step in which no rank computes (making the step, waking ranks, handing
