@@ -14,6 +14,7 @@
 #include "device/device.h"
 #include "machine/device_list.h"
 #include "machine/local_machine.h"
+#include "plan/calibration.h"
 #include "plan/offload.h"
 #include "plan/requested_layout.h"
 #include "runtime/gpu_groups.h"
@@ -32,6 +33,23 @@ Status check_named_gpus(const std::vector<DeviceSpec>& specs, const Machine& mac
   options.gpu_index = named->gpu_index;
   const auto device = create_cuda_device(named->id(), options);
   return device.ok() ? Status{} : device.error().at("--devices");
+}
+
+// This computer, with what `bench --calibrate` measured of its GPUs. Devices of cores share a model
+// by their number of cores, whatever was measured of them.
+struct LocalMachine {
+  Machine machine;
+  std::optional<EngineProfile> engine;  // where GPUs were measured
+};
+
+Result<LocalMachine> local_machine() {
+  LocalMachine local;
+  TANDEM_TRY(local.machine, detect_local_machine());
+  auto calibration = user_calibration();
+  if (calibration && apply_measured_gpu_rates(calibration->machine, local.machine)) {
+    local.engine = std::move(calibration->engine);
+  }
+  return local;
 }
 
 Result<std::vector<MachineDevice>> select(const std::string& list, const Machine& machine) {
@@ -113,8 +131,8 @@ Result<OpenedModel> open_model(const std::string& path) {
 }
 
 Result<std::vector<MachineDevice>> devices_of(const ModelOptions& options) {
-  TANDEM_TRY(const Machine machine, detect_local_machine());
-  return select(options.devices, machine);
+  TANDEM_TRY(const LocalMachine local, local_machine());
+  return select(options.devices, local.machine);
 }
 
 Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
@@ -125,10 +143,11 @@ Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,
   OffloadRequest offload;
   TANDEM_TRY(offload.gpu_layers, gpu_layers_of(options));
   offload.devices_are_named = options.devices != "auto";
-  TANDEM_TRY(const Machine machine, detect_local_machine());
-  offload.links = machine.links;
-  TANDEM_TRY(const auto devices, select(options.devices, machine));
-  TANDEM_TRY(const auto processor, select("cpu", machine));
+  TANDEM_TRY(const LocalMachine local, local_machine());
+  offload.links = local.machine.links;
+  if (local.engine) offload.engine = &*local.engine;
+  TANDEM_TRY(const auto devices, select(options.devices, local.machine));
+  TANDEM_TRY(const auto processor, select("cpu", local.machine));
   TANDEM_TRY(Plan plan, choose_placed_plan(spec, devices, processor.front(), request, offload));
   tell_placement(spec, plan, devices, offload);
   const bool is_chosen = leaves_split_open(request) && !offload.gpu_layers;

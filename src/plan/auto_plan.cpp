@@ -160,14 +160,15 @@ bool leaves_split_open(const PlanRequest& request) {
 }
 
 std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
-                                  const PlanRequest& request, bool use_all_devices) {
-  const auto engine = find_engine("tandem");
-  if (!leaves_split_open(request) || !engine.ok()) return std::nullopt;
+                                  const PlanRequest& request, bool use_all_devices,
+                                  const EngineProfile* measured) {
+  const auto usual = find_engine("tandem");
+  if (!leaves_split_open(request) || !usual.ok()) return std::nullopt;
   SearchRequest search;
   search.plan = request;
   search.workload.concurrency = request.max_sequences;
   search.use_all_devices = use_all_devices;
-  auto found = search_plans(spec, machine, **engine, search);
+  auto found = search_plans(spec, machine, measured != nullptr ? *measured : **usual, search);
   if (!found.ok() || found->plans.empty() || !found->plans.front().fits) return std::nullopt;
   return std::move(found->plans.front());
 }

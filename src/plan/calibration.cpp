@@ -14,6 +14,10 @@ namespace {
 constexpr const char* kVariable = "TANDEM_CALIBRATION";
 constexpr const char* kFileName = "calibration.json";
 
+bool is_same_computer(const Machine& measured, const Machine& machine) {
+  return !measured.host.cpu || !machine.host.cpu || *measured.host.cpu == *machine.host.cpu;
+}
+
 bool is_measured(const MachineDevice& device) {
   return device.kind == MachineDeviceKind::kCpu && device.bandwidth_gbps && device.products &&
          !device.cores.empty();
@@ -160,10 +164,12 @@ std::string calibration_path() {
   return user_data_path(kVariable, kFileName);
 }
 
+bool apply_measured_gpu_rates(const Machine& measured, Machine& machine) {
+  return is_same_computer(measured, machine) && apply_to_gpus(measured, machine);
+}
+
 bool apply_measured_rates(const Machine& measured, Machine& machine) {
-  if (measured.host.cpu && machine.host.cpu && *measured.host.cpu != *machine.host.cpu) {
-    return false;
-  }
+  if (!is_same_computer(measured, machine)) return false;
   const bool processors = apply_to_processors(measured, machine);
   const bool gpus = apply_to_gpus(measured, machine);
   return processors || gpus;

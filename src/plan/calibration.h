@@ -34,4 +34,7 @@ std::string calibration_path();
 // is of another processor or knows no rates of these devices.
 bool apply_measured_rates(const Machine& measured, Machine& machine);
 
+// The same for GPUs and what lies between them alone.
+bool apply_measured_gpu_rates(const Machine& measured, Machine& machine);
+
 }  // namespace tandem

@@ -65,7 +65,7 @@ Result<Plan> plan_on_gpus(const ModelSpec& spec, const std::vector<MachineDevice
       machine.links.push_back(link);
     }
   }
-  auto best = searched_plan(spec, machine, request, offload.devices_are_named);
+  auto best = searched_plan(spec, machine, request, offload.devices_are_named, offload.engine);
   return best ? *std::move(best) : choose_plan(spec, gpus, request);
 }
 

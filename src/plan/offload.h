@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plan/auto_plan.h"
+#include "plan/engine_profile.h"
 
 namespace tandem {
 
@@ -16,6 +17,9 @@ struct OffloadRequest {
   // not hold, where it is among the devices or gpu_layers leaves layers to it.
   bool devices_are_named = false;
   std::vector<Link> links = {};  // between devices, as far as known
+  // What Tandem reaches on this computer, where it was measured; null: its usual constants.
+  // Borrowed.
+  const EngineProfile* engine = nullptr;
 };
 
 // Where the request leaves the split open, the division over the GPUs of `devices` that is

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "plan/auto_plan.h"
+#include "plan/engine_profile.h"
 #include "plan/layout.h"
 
 namespace tandem {
@@ -21,9 +22,11 @@ Result<LayoutRequest> requested_layout(const ModelSpec& spec,
 bool leaves_split_open(const PlanRequest& request);
 
 // What the search (search.h) predicts to be the fastest on the machine with Tandem as its engine,
-// where the request leaves the split open. nullopt: it does not, nothing fits, or too little is
-// known of the devices.
+// where the request leaves the split open. measured: what Tandem reaches there, instead of its
+// usual constants. nullopt: the split is not open, nothing fits, or too little is known of the
+// devices.
 std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
-                                  const PlanRequest& request, bool use_all_devices);
+                                  const PlanRequest& request, bool use_all_devices,
+                                  const EngineProfile* measured = nullptr);
 
 }  // namespace tandem
