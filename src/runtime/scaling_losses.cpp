@@ -176,6 +176,20 @@ std::optional<LossCause> LossAccount::main_cause() const {
   return static_cast<LossCause>(largest - losses.begin());
 }
 
+RunTimes as_one_device(const RunTimes& pipeline) {
+  if (pipeline.ranks.size() == 1) return pipeline;
+  RunTimes one;
+  one.host = pipeline.host;
+  one.sampling = pipeline.sampling;
+  one.work = {1.0};
+  RankTimes& rank = one.ranks.emplace_back();
+  rank.device = pipeline.ranks.front().device;
+  rank.compute = sum_of(pipeline, &RankTimes::compute);
+  rank.output = sum_of(pipeline, &RankTimes::output);
+  one.wall = rank.compute + rank.output + one.host + one.sampling;
+  return one;
+}
+
 LossAccount account_for_losses(const RunTimes& one, const RunTimes& several,
                                const LossContext& context) {
   TANDEM_CHECK(one.ranks.size() == 1 && !several.ranks.empty(), "one rank against several");

@@ -64,6 +64,11 @@ struct LossAccount {
   std::optional<LossCause> main_cause() const;
 };
 
+// What one device with room for the whole model would take, told by the stages of a pipeline of
+// single devices: each layer is computed whole there, so that their arithmetic and outputs, one
+// after the other, with the driver's time, make up its time. A run of one device is itself.
+RunTimes as_one_device(const RunTimes& pipeline);
+
 // `one`: the same workload on one device (of one rank). Both runs processed the same tokens.
 LossAccount account_for_losses(const RunTimes& one, const RunTimes& several,
                                const LossContext& context = {});

@@ -211,5 +211,37 @@ TEST(ScalingLosses, NamesAreUnique) {
   EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
 }
 
+// Two stages that work by turns: one device would take their arithmetic one after the other, and
+// wait for nobody. A group of two that is twice as fast as that has lost nothing.
+TEST(ScalingLosses, StagesTellWhatOneDeviceWouldTake) {
+  RunTimes stages;
+  stages.wall = 10.5;
+  stages.host = 0.1;
+  stages.sampling = 0.05;
+  stages.ranks.resize(2);
+  stages.work = {0.45, 0.55};
+  stages.ranks[0].compute = 4;
+  stages.ranks[0].idle = 6;
+  stages.ranks[1].stage = 1;
+  stages.ranks[1].compute = 5;
+  stages.ranks[1].stage_wait = 5;
+  stages.ranks[1].output = 0.25;
+  const RunTimes one = as_one_device(stages);
+  ASSERT_EQ(one.ranks.size(), 1u);
+  EXPECT_DOUBLE_EQ(one.ranks[0].compute, 9);
+  EXPECT_DOUBLE_EQ(one.wall, 9.4);
+
+  const LossAccount account = account_for_losses(one, stages);
+  EXPECT_THAT(account.speedup, DoubleNear(9.4 / 10.5, 1e-9));
+  EXPECT_EQ(account.main_cause(), LossCause::kBubble);
+
+  RunTimes group;
+  group.wall = 4.7;
+  group.work = {0.5, 0.5};
+  group.ranks.resize(2);
+  for (RankTimes& rank : group.ranks) rank.compute = 4.5;
+  EXPECT_DOUBLE_EQ(account_for_losses(one, group).efficiency, 1);
+}
+
 }  // namespace
 }  // namespace tandem

@@ -125,9 +125,10 @@ Status BenchSession::prepare() {
     options_.prompt_tokens = room;
   }
   TANDEM_TRY_STATUS(find_devices());
-  TANDEM_TRY(auto plans, bench_plans(spec, report_.devices, options_,
-                                     options_.prompt_tokens + options_.gen_tokens));
-  for (Plan& plan : plans) {
+  TANDEM_TRY(auto planned, bench_plans(spec, report_.devices, options_,
+                                       options_.prompt_tokens + options_.gen_tokens));
+  report_.notes.insert(report_.notes.end(), planned.notes.begin(), planned.notes.end());
+  for (Plan& plan : planned.plans) {
     Setup setup;
     setup.plan = std::move(plan);
     setup.phases.push_back({});
@@ -309,7 +310,7 @@ Result<BenchPhase> BenchSession::phase_of(const Setup& setup, std::size_t index)
                      is_bound_by_reading(cost, report_.ceilings.sets.front().rates);
   context.shared_ceiling_ratio = shared_ceiling_ratio(ids, reads);
   context.is_throttled = ids.size() > 1 && find_throttled_rank(compute).has_value();
-  const RunTimes& one = representative(setups_.front().phases[index]).times;
+  const RunTimes one = as_one_device(representative(setups_.front().phases[index]).times);
   phase.account = account_for_losses(one, chosen.times, context);
   return phase;
 }

@@ -71,6 +71,38 @@ Result<std::vector<Shape>> shapes_of(const std::string& plans, std::int32_t num_
   return shapes;
 }
 
+Result<Plan> plan_of_shape(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                           PlanRequest request, const Shape& shape) {
+  const std::vector<MachineDevice> used(devices.begin(), devices.begin() + shape.num_devices());
+  request.split = shape.num_devices() == 1 ? SplitMode::kNone
+                  : shape.num_stages == 1  ? SplitMode::kTensor
+                  : shape.group_size == 1  ? SplitMode::kLayer
+                                           : SplitMode::kHybrid;
+  if (shape.group_size > 1) request.group_size = shape.group_size;
+  if (shape.num_stages > 1) request.num_stages = shape.num_stages;
+  return choose_plan(spec, used, request);
+}
+
+// What the others are compared with, as the first of out.plans.
+Result<Shape> reference_shape(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                              const PlanRequest& request, BenchPlans& out) {
+  const auto most = std::min(static_cast<std::int32_t>(devices.size()), spec.num_layers);
+  for (std::int32_t stages = 1;; ++stages) {
+    auto plan = plan_of_shape(spec, devices, request, {1, stages});
+    if (plan.ok()) {
+      out.plans.push_back(*std::move(plan));
+      if (stages > 1) {
+        out.notes.push_back(fmt::format(
+            "one device has no room for the model: speed-ups are over what the {} stages compute, "
+            "one after the other",
+            stages));
+      }
+      return Shape{1, stages};
+    }
+    if (plan.error().code != ErrorCode::kDoesNotFit || stages == most) return plan.error();
+  }
+}
+
 }  // namespace
 
 Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options) {
@@ -92,30 +124,31 @@ Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options) {
   return devices_of(halves);
 }
 
-Result<std::vector<Plan>> bench_plans(const ModelSpec& spec,
-                                      const std::vector<MachineDevice>& devices,
-                                      const BenchOptions& options, std::int64_t context_tokens) {
+Result<BenchPlans> bench_plans(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                               const BenchOptions& options, std::int64_t context_tokens) {
   TANDEM_TRY(PlanRequest request, plan_request_of(options.model));
   request.context_tokens = context_tokens;
   request.max_sequences = *std::max_element(options.concurrency.begin(), options.concurrency.end());
   request.max_batch_tokens = std::max(request.max_batch_tokens, request.max_sequences);
-  TANDEM_TRY(const auto shapes,
-             shapes_of(options.plans, static_cast<std::int32_t>(devices.size()), spec.num_layers));
-  std::vector<Plan> plans;
+  const auto num_devices = static_cast<std::int32_t>(devices.size());
+  TANDEM_TRY(auto shapes, shapes_of(options.plans, num_devices, spec.num_layers));
+  BenchPlans out;
+  TANDEM_TRY(const Shape reference, reference_shape(spec, devices, request, out));
+  std::erase_if(shapes, [&](const Shape& shape) {
+    return shape == Shape{1, 1} || shape == reference;
+  });
   for (const Shape& shape : shapes) {
-    const std::vector<MachineDevice> used(devices.begin(), devices.begin() + shape.num_devices());
-    request.split = shape.num_devices() == 1 ? SplitMode::kNone
-                    : shape.num_stages == 1  ? SplitMode::kTensor
-                    : shape.group_size == 1  ? SplitMode::kLayer
-                                             : SplitMode::kHybrid;
-    request.group_size.reset();
-    request.num_stages.reset();
-    if (shape.group_size > 1) request.group_size = shape.group_size;
-    if (shape.num_stages > 1) request.num_stages = shape.num_stages;
-    TANDEM_TRY(Plan plan, choose_plan(spec, used, request));
-    plans.push_back(std::move(plan));
+    auto plan = plan_of_shape(spec, devices, request, shape);
+    if (plan.ok()) {
+      out.plans.push_back(*std::move(plan));
+    } else if (options.plans == "auto" && plan.error().code == ErrorCode::kDoesNotFit) {
+      out.notes.push_back(fmt::format("{} x {} devices left out: {}", shape.group_size,
+                                      shape.num_stages, plan.error().to_string()));
+    } else {
+      return plan.error();
+    }
   }
-  return plans;
+  return out;
 }
 
 bool fit_at_once(const std::vector<const Plan*>& plans, const std::vector<MachineDevice>& devices) {

@@ -14,12 +14,18 @@ namespace tandem {
 // there would be nothing to compare, gives two devices of half of its cores each.
 Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options);
 
-// One device first, then the setups that `plans` names or, for `auto`: tensor groups and pipelines
-// of 2, 4, ... and all devices, and stages of two devices from four devices on.
-// context_tokens: of one sequence. Errors: an unknown name, a plan that does not fit.
-Result<std::vector<Plan>> bench_plans(const ModelSpec& spec,
-                                      const std::vector<MachineDevice>& devices,
-                                      const BenchOptions& options, std::int64_t context_tokens);
+struct BenchPlans {
+  std::vector<Plan> plans;
+  std::vector<std::string> notes;  // what does not fit
+};
+
+// One device first, or where it has no room for the model the pipeline of the fewest that have;
+// then the setups that `plans` names or, for `auto`: tensor groups and pipelines of 2, 4, ... and
+// all devices, and stages of two devices from four devices on, as far as they fit. context_tokens:
+// of one sequence. Errors: an unknown name, a plan of that name that does not fit, no plan that
+// does.
+Result<BenchPlans> bench_plans(const ModelSpec& spec, const std::vector<MachineDevice>& devices,
+                               const BenchOptions& options, std::int64_t context_tokens);
 
 // Is there memory for all of `plans` beside each other, on each GPU and in half of what the host
 // has free?

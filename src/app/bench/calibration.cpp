@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "app/bench/prediction.h"
 #include "machine/machine_json.h"
@@ -27,20 +28,18 @@ constexpr double kLeastShare = 1e-4;
 constexpr double kMostShare = 1.2;
 constexpr int kHalvings = 20;
 
-// The row of one device with the fewest sequences.
-const BenchRow* simplest_row(const BenchReport& report) {
-  const BenchRow* one = nullptr;
-  for (const BenchRow& row : report.rows) {
-    if (row.num_devices > 1) continue;
-    if (one == nullptr || row.concurrency < one->concurrency) one = &row;
-  }
-  return one;
+// The row of the fewest devices with the fewest sequences. bench_plans() puts the former first.
+const BenchRow& simplest_row(const BenchReport& report) {
+  return *std::ranges::min_element(report.rows, {}, [](const BenchRow& row) {
+    return std::pair{row.num_devices, row.concurrency};
+  });
 }
 
-// Seconds of a step in which no rank computes.
+// Microseconds of a step in which no rank computes.
 double host_us_of(const BenchRow& row, std::int32_t gen_tokens) {
-  const RunTimes& times = row.decode.times;
-  return 1e6 * std::max(0.0, times.wall - times.ranks.front().compute) / gen_tokens;
+  double busy = 0;
+  for (const RankTimes& rank : row.decode.times.ranks) busy += rank.compute;
+  return 1e6 * std::max(0.0, row.decode.times.wall - busy) / gen_tokens;
 }
 
 // Sets `share` so that `predicted` (which grows with it) gives `measured`.
@@ -73,15 +72,14 @@ Result<EngineProfile> calibrated_engine(const KernelSurveyRequest& request) {
 }
 
 void fit_to_rows(const ModelSpec& spec, const BenchReport& report, EngineProfile& engine) {
-  const BenchRow* one = simplest_row(report);
-  if (one == nullptr) return;
+  const BenchRow& one = simplest_row(report);
   BackendProfile& cpu = engine.backends["cpu"];
-  cpu.host_us = host_us_of(*one, report.gen_tokens);
+  cpu.host_us = host_us_of(one, report.gen_tokens);
   const Machine machine = measured_machine(report);
   for (int round = 0; round < kFitRounds; ++round) {
-    const auto predicted = predict_rates(spec, one->layout, report, machine, engine, 1);
+    const auto predicted = predict_rates(spec, one.layout, report, machine, engine, 1);
     if (!predicted.ok()) return;
-    const double longer = std::clamp(predicted->prefill_tokens_per_s / one->prefill.tokens_per_s,
+    const double longer = std::clamp(predicted->prefill_tokens_per_s / one.prefill.tokens_per_s,
                                      1 / kMostLonger, kMostLonger);
     for (KernelCosts& kernel : cpu.kernels) {
       for (RowCost& row : kernel.rows) {
@@ -93,20 +91,19 @@ void fit_to_rows(const ModelSpec& spec, const BenchReport& report, EngineProfile
 }
 
 void fit_gpus(const ModelSpec& spec, const BenchReport& report, EngineProfile& engine) {
-  const BenchRow* one = simplest_row(report);
-  if (one == nullptr) return;
+  const BenchRow& one = simplest_row(report);
   BackendProfile& gpu = engine.backends["cuda"];
-  gpu.host_us = host_us_of(*one, report.gen_tokens);
+  gpu.host_us = host_us_of(one, report.gen_tokens);
   gpu.matvec_ops_half = gpu.matvec_ops_quantised = 0;  // is part of what is read
   gpu.is_measured = true;
   const Machine machine = measured_machine(report);
   const auto predicted = [&] {
-    const auto rates = predict_rates(spec, one->layout, report, machine, engine, one->concurrency);
+    const auto rates = predict_rates(spec, one.layout, report, machine, engine, one.concurrency);
     return rates.ok() ? *rates : Prediction();
   };
-  fit_share(gpu.memory_efficiency, one->decode.tokens_per_s,
+  fit_share(gpu.memory_efficiency, one.decode.tokens_per_s,
             [&] { return predicted().decode_tokens_per_s; });
-  fit_share(gpu.matmul_efficiency, one->prefill.tokens_per_s,
+  fit_share(gpu.matmul_efficiency, one.prefill.tokens_per_s,
             [&] { return predicted().prefill_tokens_per_s; });
   for (const MeasuredLink& link : report.ceilings.links) {
     if (link.transport == "memory") continue;

@@ -16,10 +16,10 @@ namespace tandem {
 Result<EngineProfile> calibrated_engine(const KernelSurveyRequest& request);
 
 // GPUs: what they read and compute was measured, what Tandem makes of it is told by the report's
-// row of one of them with the fewest sequences, its model's types of weights and sizes included:
-// the shares of reading (decoding) and of products (its prompt) that it reached, the time of a step
-// in which no rank computes, and what a reduction takes beside its link. No row of several devices
-// has a part in it.
+// row of one of them (or of as few as have room) with the fewest sequences, its model's types of
+// weights and sizes included: the shares of reading (decoding) and of products (its prompt) that it
+// reached, the time of a step in which no rank computes, and what a reduction takes beside its
+// link. No row of several devices has a part in it.
 void fit_gpus(const ModelSpec& spec, const BenchReport& report, EngineProfile& engine);
 
 // Two figures that kernels alone do not tell, from the report's row of one device with the fewest
