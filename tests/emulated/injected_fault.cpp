@@ -1,6 +1,6 @@
 // Part of the program on emulated GPUs: the file that TANDEM_EMULATED_FAULT names, "DEVICE AFTER",
-// lets that GPU fail as after an Xid once it has done AFTER operations. The file is removed, so that
-// a process which takes over finds its GPU well.
+// lets that GPU fail as after an Xid once it has done AFTER operations. The file is removed, so
+// that a process which takes over finds its GPU well.
 
 #include <cstdlib>
 #include <filesystem>
