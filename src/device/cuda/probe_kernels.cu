@@ -18,6 +18,17 @@ __device__ void keep(std::uint32_t value, std::uint32_t* sink) {
   if (value == kNever) *sink = value;
 }
 
+// As many loads in flight as there are values; places behind the end give the first again.
+template <int kLoads>
+__device__ void load(const uint4* data, std::int64_t count, std::int64_t at, std::int64_t stride,
+                     uint4 (&values)[kLoads]) {
+  TANDEM_UNROLL
+  for (int i = 0; i < kLoads; ++i) {
+    const std::int64_t place = at + i * stride;
+    values[i] = data[place < count ? place : at];
+  }
+}
+
 template <int kLoads>
 __global__ void read_kernel(const uint4* data, std::int64_t count, int passes,
                             std::uint32_t* sink) {
@@ -27,11 +38,7 @@ __global__ void read_kernel(const uint4* data, std::int64_t count, int passes,
   for (int pass = 0; pass < passes; ++pass) {
     for (std::int64_t at = first; at < count; at += kLoads * stride) {
       uint4 values[kLoads];
-      TANDEM_UNROLL
-      for (int i = 0; i < kLoads; ++i) {
-        const std::int64_t place = at + i * stride;
-        values[i] = data[place < count ? place : at];
-      }
+      load(data, count, at, stride, values);
       TANDEM_UNROLL
       for (int i = 0; i < kLoads; ++i) {
         sum += values[i].x ^ values[i].y ^ values[i].z ^ values[i].w;
@@ -49,11 +56,7 @@ __global__ void copy_kernel(uint4* to, const uint4* from, std::int64_t count, in
   for (int pass = 0; pass < passes; ++pass) {
     for (std::int64_t at = first; at < count; at += kLoads * stride) {
       uint4 values[kLoads];
-      TANDEM_UNROLL
-      for (int i = 0; i < kLoads; ++i) {
-        const std::int64_t place = at + i * stride;
-        values[i] = from[place < count ? place : at];
-      }
+      load(from, count, at, stride, values);
       TANDEM_UNROLL
       for (int i = 0; i < kLoads; ++i) {
         if (at + i * stride < count) to[at + i * stride] = values[i];
