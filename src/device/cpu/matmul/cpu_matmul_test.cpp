@@ -12,90 +12,14 @@
 #include <vector>
 
 #include "device/cpu/matmul/cpu_weight.h"
+#include "device/cpu/matmul/file_weight_for_test.h"
 #include "device/cpu/matmul/matmul_kernels.h"
-#include "device/cpu/matmul/packed_layout.h"
-#include "tensor/block_codes.h"
 #include "tensor/half.h"
-#include "tensor/quantise.h"
 
 namespace tandem {
 namespace {
 
 constexpr double kEps = 0x1p-24;  // half a unit in the last place of a float, relative
-
-std::vector<InstructionSet> available_sets() {
-  std::vector<InstructionSet> sets;
-  for (const auto set :
-       {InstructionSet::kPortable, InstructionSet::kAvx2, InstructionSet::kAvx512}) {
-    if (set <= best_instruction_set()) sets.push_back(set);
-  }
-  return sets;
-}
-
-std::vector<ElementType> weight_types(bool only_quantised) {
-  std::vector<ElementType> types;
-  for (const ElementTypeTraits& traits : all_element_types()) {
-    if (traits.type == ElementType::kI32) continue;
-    if (traits.is_quantised || !only_quantised) types.push_back(traits.type);
-  }
-  return types;
-}
-
-// A stack of matrices in the blocks of a file.
-struct FileWeight {
-  ElementType type;
-  std::int64_t experts;
-  std::int64_t rows;
-  std::int64_t columns;
-  std::vector<std::byte> bytes;
-  std::vector<float> values;
-
-  FileWeight(ElementType t, std::int64_t e, std::int64_t r, std::int64_t c, unsigned seed = 1)
-      : type(t), experts(e), rows(r), columns(c) {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0.02f, 0.3f);
-    values.resize(static_cast<std::size_t>(e * r * c));
-    for (float& value : values) value = normal(random);
-    bytes.resize(static_cast<std::size_t>(e * r * row_bytes()));
-    quantise(type, values, bytes);
-    dequantise(type, bytes, values);
-  }
-  std::int64_t row_bytes() const { return *bytes_of(type, columns); }
-  const float* row(std::int64_t expert, std::int64_t index) const {
-    return values.data() + (expert * rows + index) * columns;
-  }
-  // The largest number that is added to or subtracted from the values of a row's sub-blocks.
-  double largest_shift(std::int64_t expert, std::int64_t index) const {
-    const BlockScheme* scheme = block_scheme_of(type);
-    if (scheme == nullptr) return 0;
-    double largest = 0;
-    const ElementTypeTraits& traits = traits_of(type);
-    for (std::int64_t b = 0; b < columns / traits.block_elements; ++b) {
-      BlockCodes codes = {};
-      unpack_block(type,
-                   bytes.data() + (expert * rows + index) * row_bytes() + b * traits.block_bytes,
-                   codes);
-      const double dmin = std::fabs(float_from_f16(codes.dmin));
-      if (scheme->scale_form == ScaleForm::kHalfWithMin) largest = std::max(largest, dmin);
-      if (scheme->scale_form != ScaleForm::kSuperWithMin) continue;
-      for (const std::uint8_t min : codes.mins) largest = std::max(largest, dmin * min);
-    }
-    return largest;
-  }
-  WeightSource source() const {
-    WeightSource result;
-    result.type = type;
-    result.num_experts = experts;
-    result.rows = rows;
-    result.columns = columns;
-    result.row_bytes = [this](std::int64_t expert, std::int64_t index) {
-      return std::span(bytes).subspan(
-          static_cast<std::size_t>((expert * rows + index) * row_bytes()),
-          static_cast<std::size_t>(row_bytes()));
-    };
-    return result;
-  }
-};
 
 std::vector<float> gaussian(std::int64_t count, unsigned seed) {
   std::mt19937 random(seed);
@@ -436,88 +360,6 @@ TEST_P(Matmul, NotANumberStaysVisible) {
   for (int row = 0; row < 17; ++row) {
     EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(row)]));
     EXPECT_FALSE(std::isnan(y[static_cast<std::size_t>(17 + row)]));
-  }
-}
-
-// Rows as a device keeps them: some bytes lie between them.
-TEST(CpuWeight, EveryInstructionSetPacksTheSameBytes) {
-  for (const ElementType type : weight_types(false)) {
-    for (const std::int64_t num_rows : {16, 5}) {
-      const FileWeight weight(type, 1, num_rows, 512 + traits_of(type).block_elements);
-      const std::int64_t stride = weight.row_bytes() + 64;
-      std::vector<std::byte> apart(static_cast<std::size_t>(num_rows * stride));
-      std::vector<const std::byte*> rows;
-      for (std::int64_t row = 0; row < num_rows; ++row) {
-        rows.push_back(apart.data() + row * stride);
-        std::memcpy(apart.data() + row * stride, weight.bytes.data() + row * weight.row_bytes(),
-                    static_cast<std::size_t>(weight.row_bytes()));
-      }
-      const auto pack = [&](InstructionSet set) {
-        std::vector<std::byte> group(
-            static_cast<std::size_t>(packed_group_bytes(type, weight.columns)), std::byte{0xa5});
-        pack_group(type, weight.columns, rows, group.data(), set);
-        return group;
-      };
-      const std::vector<std::byte> expected = pack(InstructionSet::kPortable);
-      for (const InstructionSet set : available_sets()) {
-        EXPECT_EQ(pack(set), expected) << traits_of(type).name << " " << name_of(set);
-      }
-    }
-  }
-}
-
-TEST(WeightArena, PiecesLieBehindEachOtherAndOutliveTheArena) {
-  WeightArena::Piece second;
-  {
-    WeightArena arena;
-    const WeightArena::Piece first = arena.allocate(100).value();
-    second = arena.allocate(64).value();
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first.data) % 64, 0u);
-    EXPECT_EQ(second.data, first.data + 128);
-    const WeightArena::Piece large = arena.allocate(std::int64_t{1} << 30).value();
-    large.data[(std::int64_t{1} << 30) - 1] = std::byte{1};
-    EXPECT_FALSE(arena.allocate(std::int64_t{1} << 60).ok());
-  }
-  std::memset(second.data, 7, 64);
-  EXPECT_EQ(second.data[63], std::byte{7});
-}
-
-TEST(CpuWeight, RefusesWhatHasNoProducts) {
-  WeightArena arena;
-  ThreadPool pool({0}, false);
-  WeightSource source;
-  source.type = ElementType::kI32;
-  auto refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable, arena);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
-  source.type = ElementType::kQ4_K;
-  source.rows = 1;
-  source.columns = 32;
-  refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable, arena);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
-  source.type = ElementType::kF32;
-  source.rows = std::int64_t{1} << 60;
-  source.columns = std::int64_t{1} << 20;
-  refused = load_cpu_weight(source, pool, Arithmetic::kInt8, InstructionSet::kPortable, arena);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
-}
-
-TEST(CpuWeight, ReportsEveryRowDoneOnce) {
-  const FileWeight weight(ElementType::kQ4_0, 2, 150, 64);
-  for (const Arithmetic arithmetic : {Arithmetic::kInt8, Arithmetic::kFloat}) {
-    std::vector<int> done(300, 0);
-    WeightArena arena;
-    ThreadPool pool({0, 0}, false);
-    WeightSource source = weight.source();
-    source.rows_done = [&](std::int64_t expert, std::int64_t begin, std::int64_t end) {
-      for (std::int64_t row = begin; row < end; ++row) {
-        ++done[static_cast<std::size_t>(expert * 150 + row)];
-      }
-    };
-    ASSERT_TRUE(load_cpu_weight(source, pool, arithmetic, InstructionSet::kPortable, arena).ok());
-    EXPECT_EQ(done, std::vector<int>(300, 1));
   }
 }
 

@@ -16,6 +16,16 @@
 
 namespace tandem::cuda {
 
+inline constexpr double kEps = 0x1p-24;  // half a unit in the last place of a float, relative
+
+inline std::vector<float> gaussian(std::int64_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, 1.0f);
+  std::vector<float> x(static_cast<std::size_t>(count));
+  for (float& value : x) value = normal(random);
+  return x;
+}
+
 // A stack of matrices in the blocks of a file, and as the products read it.
 class FileWeight {
  public:
