@@ -62,7 +62,7 @@ TEST_F(EmulatedProgram, SaysWhichGpusThereAre) {
 }
 
 constexpr const char* kShort =
-    "bench --json --prompt 8 --gen 2 --repeat 1 --min-seconds 0 --ceiling-seconds 0.001 ";
+    "bench --json --prompt 4 --gen 1 --repeat 1 --min-seconds 0 --ceiling-seconds 0.001 ";
 
 // What `run` decides by a calibration in which a reduction takes so long and links take no time.
 std::string split_chosen_with(const std::string& profile, double all_reduce_us) {
@@ -123,22 +123,15 @@ TEST_F(EmulatedProgram, BenchMeasuresGpus) {
 }
 
 // Faults must be found where they were put, also in devices that work behind the host's calls.
-TEST_F(EmulatedProgram, BenchNamesAnInjectedSlowdown) {
+TEST_F(EmulatedProgram, BenchFindsInjectedFaults) {
   const auto got = run(kShort + std::string("--devices cuda:0,cuda:1 --plans tensor "
-                                            "--inject-slowdown 0,2"));
+                                            "--inject-slowdown 0,6 --inject-link-delay-us 20000"));
   ASSERT_EQ(got.exit_code, 0) << got.err;
   const auto row = nlohmann::json::parse(got.out)["rows"][1]["decode"];
-  EXPECT_EQ(row["main_cause"], "imbalance");
   EXPECT_EQ(row["slowest_device"], "cuda:1");
-  EXPECT_GT(row["slower_by"], 0.5);
-}
-
-TEST_F(EmulatedProgram, BenchNamesAnInjectedDelay) {
-  const auto got = run(kShort + std::string("--devices cuda:0,cuda:1 --plans tensor "
-                                            "--inject-link-delay-us 15000"));
-  ASSERT_EQ(got.exit_code, 0) << got.err;
-  const auto row = nlohmann::json::parse(got.out)["rows"][1]["decode"];
-  EXPECT_EQ(row["main_cause"], "all_reduce_latency");
+  EXPECT_GT(row["slower_by"], 1.0);
+  EXPECT_GT(row["losses"]["imbalance"], 0.15);
+  EXPECT_GT(row["losses"]["all_reduce_latency"], 0.1);
 }
 
 }  // namespace

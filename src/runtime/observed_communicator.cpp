@@ -19,7 +19,7 @@ ObservedCommunicator::ObservedCommunicator(std::unique_ptr<Communicator> inner, 
 Status ObservedCommunicator::all_reduce_sum(Stream& stream, MatrixView x) {
   before_collective(&stream);
   Status status = inner_->all_reduce_sum(stream, x);
-  after_collective();
+  after_collective(&stream);
   return status;
 }
 
@@ -27,14 +27,14 @@ Status ObservedCommunicator::all_gather_columns(Stream& stream, MatrixView x,
                                                 const std::vector<std::int64_t>& offsets) {
   before_collective(&stream);
   Status status = inner_->all_gather_columns(stream, x, offsets);
-  after_collective();
+  after_collective(&stream);
   return status;
 }
 
 Status ObservedCommunicator::barrier() {
   before_collective(nullptr);
   Status status = inner_->barrier();
-  after_collective();
+  after_collective(nullptr);
   return status;
 }
 
@@ -59,11 +59,15 @@ void ObservedCommunicator::begin_step() {
   arithmetic_began_ns_ = monotonic_ns();
 }
 
-void ObservedCommunicator::before_collective(Stream* stream) {
-  if (slowdown_ <= 0 || steps_until_slow_ >= 0) return;
-  // A device that works behind the calls has done its arithmetic only then. What failed, the
-  // collective will say.
+// A device that works behind the calls is waited for, so that its arithmetic ends here and its
+// collectives do not count as such. What failed, the next collective will say.
+void ObservedCommunicator::finish(Stream* stream) {
   if (stream != nullptr) (void)stream->synchronize(kDeadlineUs);
+}
+
+void ObservedCommunicator::before_collective(Stream* stream) {
+  if (!is_slow()) return;
+  finish(stream);
   const std::int64_t now = monotonic_ns();
   const auto taken = static_cast<double>(now - arithmetic_began_ns_);
   const std::int64_t until = now + static_cast<std::int64_t>(slowdown_ * taken);
@@ -71,8 +75,9 @@ void ObservedCommunicator::before_collective(Stream* stream) {
   }
 }
 
-void ObservedCommunicator::after_collective() {
+void ObservedCommunicator::after_collective(Stream* stream) {
   sign();
+  if (is_slow()) finish(stream);
   arithmetic_began_ns_ = monotonic_ns();
 }
 

@@ -45,8 +45,10 @@ class ObservedCommunicator : public Communicator, public Overlapping {
   void sign() { num_signs_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
+  bool is_slow() const { return slowdown_ > 0 && steps_until_slow_ < 0; }
+  static void finish(Stream* stream);
   void before_collective(Stream* stream);
-  void after_collective();
+  void after_collective(Stream* stream);
 
   std::unique_ptr<Communicator> inner_;
   Overlapping* overlapping_ = nullptr;  // inner_, if it is one

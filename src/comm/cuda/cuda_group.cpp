@@ -46,6 +46,7 @@ Result<Trial> seat_ranks(const std::vector<int>& gpus, std::span<Device* const> 
 Result<std::string> try_out(const std::vector<int>& gpus, std::span<Device* const> devices,
                             GpuTransport transport, CudaGroupOptions options) {
   options.deadline_us = kTrialDeadlineUs;
+  options.injected_delay_us = 0;
   for (const ReduceAlgorithm algorithm :
        {ReduceAlgorithm::kOneShot, ReduceAlgorithm::kTwoShot, ReduceAlgorithm::kRing}) {
     options.algorithm = algorithm;
