@@ -52,7 +52,8 @@ TEST_P(CudaReference, LogitsTextAndRepetition) {
     run.make_gpu_link = cuda_link_maker();
     auto runtime = start_on(*model, GetParam().split, run, cuda_device_maker(arithmetic));
     ASSERT_TRUE(runtime.ok()) << runtime.error().to_string();
-    const std::size_t num_prompts = std::min(cuda_num_prompts(arithmetic), model->prompts.size());
+    const std::size_t num_prompts =
+        std::min(cuda_num_prompts(arithmetic, GetParam().split.name), model->prompts.size());
     for (std::size_t i = 0; i < num_prompts; ++i) {
       const ReferencePrompt& prompt = model->prompts[i];
       const auto logits = logits_of(**runtime, prompt.tokens, prompt.exact_positions);

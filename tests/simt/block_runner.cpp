@@ -36,7 +36,7 @@ std::string BlockRunner::run(const Grid& grid) {
 void BlockRunner::start_block(const Grid& grid) {
   start_threads(grid);
   allocate_shared(grid.shared_bytes);
-  next_thread_ = num_finished_ = 0;
+  next_thread_ = num_finished_ = num_polls_ = 0;
   ready_.clear();
   at_barrier_.clear();
   barrier_name_ = nullptr;

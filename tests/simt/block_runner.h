@@ -97,6 +97,7 @@ class BlockRunner {
   Thread* current_ = nullptr;
   std::size_t next_thread_ = 0;
   std::size_t num_finished_ = 0;
+  std::size_t num_polls_ = 0;  // since a thread of the block last woke others
   bool abandoned_ = false;
   bool ending_ = false;
   std::string error_;

@@ -1,4 +1,5 @@
 // Where the threads of a block wait for one another: barriers, warp-wide operations, polling loops.
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -69,8 +70,18 @@ const WarpSlots& BlockRunner::exchange(std::uint32_t mask, const void* mine, int
   return slots;
 }
 
+// Once every thread of the block that can run has polled in vain for a while, what they poll for
+// comes from another host thread, which needs the core more: the machine may have fewer of them
+// than streams.
 void BlockRunner::yield() {
-  std::this_thread::yield();
+  constexpr std::size_t kSpins = 32;
+  constexpr std::chrono::microseconds kPause{20};
+  if (++num_polls_ > kSpins + ready_.size()) {
+    std::this_thread::sleep_for(kPause);
+    num_polls_ = kSpins;
+  } else {
+    std::this_thread::yield();
+  }
   ready_.push_back(current_);
   wait("a polling loop", 0);
 }
@@ -91,6 +102,7 @@ void BlockRunner::wait(const char* name, std::uint32_t mask) {
 }
 
 void BlockRunner::wake(std::vector<Thread*>& threads) {
+  num_polls_ = 0;
   ready_.insert(ready_.end(), threads.begin(), threads.end());
   threads.clear();
 }

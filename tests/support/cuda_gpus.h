@@ -35,6 +35,6 @@ bool has_time_for(const std::string& model, const std::string& split);
 bool has_time_to_compare(const std::string& model, const std::string& split);
 // The same for Arithmetic::kFloat, whose plain kernels are slow.
 bool has_time_for_float(const std::string& split);
-std::size_t cuda_num_prompts(Arithmetic arithmetic);
+std::size_t cuda_num_prompts(Arithmetic arithmetic, const std::string& split);
 
 }  // namespace tandem::test

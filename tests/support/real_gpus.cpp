@@ -50,7 +50,7 @@ bool has_time_for_float(const std::string&) {
   return true;
 }
 
-std::size_t cuda_num_prompts(Arithmetic) {
+std::size_t cuda_num_prompts(Arithmetic, const std::string&) {
   return 4;
 }
 
