@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <thread>
 
+#include "base/clock.h"
 #include "runtime/evaluate.h"
+#include "simt/hang.h"
 #include "simt/runtime.h"
 #include "support/cpu_runtime.h"
 #include "support/cuda_gpus.h"
@@ -162,6 +165,39 @@ TEST(EmulatedRuntime, AGpuThatFailsIsNamedWithItsStep) {
   runtime.reset();
   simt::clear_errors();
   EXPECT_TRUE(generate_greedily(*start({"one", {{1}}}, true), prompt, 1).ok());
+}
+
+// A GPU that hangs: whoever waits for the step is told after the deadline, the other GPU's kernels,
+// which poll for what never comes, end too, and so does the runtime once the GPU comes back.
+TEST(EmulatedRuntime, AGpuThatHangsEndsTheStepAtTheDeadline) {
+  constexpr std::int64_t kDeadlineUs = 1'000'000;
+  for (const SplitChoice& split :
+       {SplitChoice{"tensor2", {{1, 1}}}, SplitChoice{"pipeline2", {{1}, {1}}}}) {
+    for (const int hanging : {0, 1}) {
+      SCOPED_TRACE(split.name + ", GPU " + std::to_string(hanging));
+      RunChoice run;
+      run.deadline_us = kDeadlineUs;
+      run.make_gpu_group = cuda_group_maker();
+      run.make_gpu_link = cuda_link_maker();
+      auto runtime = start_on(model(), split, run, cuda_device_maker(run.arithmetic)).value();
+      const auto& prompt = model().prompts.front().tokens;
+      ASSERT_TRUE(generate_greedily(*runtime, prompt, 2).ok());
+      simt::inject_hang(hanging, 20);
+      const std::int64_t began = monotonic_us();
+      const auto failed = generate_greedily(*runtime, prompt, 4);
+      const std::int64_t waited = monotonic_us() - began;
+      ASSERT_FALSE(failed.ok());
+      EXPECT_EQ(failed.error().code, ErrorCode::kDeadline) << failed.error().to_string();
+      EXPECT_GE(waited, kDeadlineUs);
+      EXPECT_LT(waited, 20 * kDeadlineUs);
+      std::thread helper([] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        simt::release_hangs();
+      });
+      runtime.reset();
+      helper.join();
+    }
+  }
 }
 
 // 16 tokens in windows of 8. With float arithmetic the two differ by rounding alone: each logit by

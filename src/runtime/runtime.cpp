@@ -227,7 +227,7 @@ Status ThreadedRuntime::await(PendingStep& step) {
     if (outcome == WaitableCounter::Outcome::kInterrupted) return failure();
     const std::uint64_t now = num_signs();
     num_silent = now == seen ? num_silent + 1 : 0;
-    if (num_silent >= kLooks - 1) {
+    if (num_silent >= kLooks) {
       fail({ErrorCode::kDeadline, "no device has made progress", "step",
             "progress within " + format_seconds(1e-6 * static_cast<double>(options_.deadline_us)),
             "none"});

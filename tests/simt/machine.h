@@ -1,5 +1,6 @@
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,6 +17,7 @@ struct Gpu {
   cudaError_t sticky = cudaSuccess;
   cudaError_t injected = cudaSuccess;
   int injected_after = -1;      // operations until `injected` strikes; -1: never
+  int hangs_after = -1;         // operations until one does not begin; -1: never
   int failing_allocation = -1;  // allocations until one fails; -1: never
   std::set<int> peers;          // whose memory it may use
   Counters counters;
@@ -27,7 +29,8 @@ struct Allocation {
 };
 
 struct Machine {
-  std::mutex mutex;  // of everything below
+  std::mutex mutex;                  // of everything below
+  std::condition_variable released;  // no GPU hangs any more
   MachineOptions options;
   std::vector<Gpu> gpus = std::vector<Gpu>(2);
   std::map<void*, Allocation> allocations;

@@ -1,4 +1,5 @@
 #include "simt/runtime.h"
+#include "simt/hang.h"
 
 #include <gtest/gtest.h>
 
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "simt/cuda.h"
+#include "simt/hang.h"
 
 namespace {
 
@@ -153,6 +155,16 @@ TEST_F(Runtime, AnInjectedErrorIsStickyOnItsDevice) {
   EXPECT_EQ(cudaStreamCreateWithFlags(&other, 0), cudaSuccess);
   cudaStreamDestroy(other);
   cudaSetDevice(0);
+}
+
+TEST_F(Runtime, AGpuThatHangsGoesOnOnceItIsReleased) {
+  simt::inject_hang(0, 1);
+  for (int i = 0; i < 3; ++i) launch(stream_, add_one, {1, 1}, value_);
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(cudaStreamQuery(stream_), cudaErrorNotReady);
+  simt::release_hangs();
+  EXPECT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(*value_, 3);
 }
 
 TEST_F(Runtime, AKernelThatDeadlocksFailsItsDevice) {

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "simt/hang.h"
+
 namespace simt {
 namespace {
 
@@ -14,7 +16,25 @@ bool strikes(Gpu& gpu) {
   return true;
 }
 
+// Whether this operation, or one of the device before it, hangs.
+bool hangs(Gpu& gpu) {
+  if (gpu.hangs_after > 0) --gpu.hangs_after;
+  return gpu.hangs_after == 0;
+}
+
 }  // namespace
+
+void inject_hang(int device, int after) {
+  const std::lock_guard lock(machine().mutex);
+  // One more: counted down before it is looked at.
+  machine().gpus[static_cast<std::size_t>(device)].hangs_after = after + 1;
+}
+
+void release_hangs() {
+  const std::lock_guard lock(machine().mutex);
+  for (Gpu& gpu : machine().gpus) gpu.hangs_after = -1;
+  machine().released.notify_all();
+}
 
 void EventState::finish(cudaError_t result) {
   const std::lock_guard lock(mutex);
@@ -97,8 +117,11 @@ void Stream::run() {
 void Stream::execute(const Operation& operation) {
   Machine& all = machine();
   {
-    const std::lock_guard lock(all.mutex);
+    std::unique_lock lock(all.mutex);
     Gpu& gpu = all.gpus[static_cast<std::size_t>(device)];
+    if (operation.counts_as_kernel && hangs(gpu)) {
+      all.released.wait(lock, [&gpu] { return gpu.hangs_after < 0; });
+    }
     if (operation.counts_as_kernel && (gpu.sticky != cudaSuccess || strikes(gpu))) return;
   }
   const std::string failure = operation.work();
