@@ -48,6 +48,7 @@ TEST_P(CudaReference, LogitsTextAndRepetition) {
     const double tolerance = is_exact ? model->float_tolerance : model->int8_tolerance;
     RunChoice run;
     run.arithmetic = arithmetic;
+    run.deadline_us = kPatienceUs;
     run.make_gpu_group = cuda_group_maker();
     run.make_gpu_link = cuda_link_maker();
     auto runtime = start_on(*model, GetParam().split, run, cuda_device_maker(arithmetic));
@@ -79,6 +80,14 @@ INSTANTIATE_TEST_SUITE_P(Matrix, CudaReference, testing::ValuesIn(cases()), [](c
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });
+
+TEST(CudaReferenceCases, HaveEverySplit) {
+  for (const SplitChoice& split : cuda_splits()) {
+    EXPECT_TRUE(std::ranges::any_of(cases(), [&](const Case& one) {
+      return one.split.name == split.name;
+    })) << split.name;
+  }
+}
 
 }  // namespace
 }  // namespace tandem::test

@@ -20,6 +20,7 @@ std::unique_ptr<Runtime> start(const ReferenceModel& model, const SplitChoice& s
   RunChoice run;
   run.arithmetic = Arithmetic::kFloat;
   run.kv_type = kv_type;
+  run.deadline_us = kPatienceUs;
   run.make_gpu_group = cuda_group_maker();
   run.make_gpu_link = cuda_link_maker();
   return start_on(model, split, run, cuda_device_maker(run.arithmetic)).value();

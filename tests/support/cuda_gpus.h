@@ -18,6 +18,9 @@ namespace tandem::test {
 
 // Is there a GPU, and (for several ranks) a way between ranks on GPUs?
 bool can_run_cuda(bool several_ranks);
+bool cuda_is_emulated();
+// For steps that end: an emulation on a busy machine, or under a sanitizer, takes its time.
+inline constexpr std::int64_t kPatienceUs = 600'000'000;
 // Makes the device of rank `index`: GPUs are shared where there are fewer than ranks.
 std::function<Result<std::unique_ptr<Device>>(int index)> cuda_device_maker(Arithmetic arithmetic);
 // How groups of GPUs exchange among themselves. overlap_rows: more than 0, matrices are summed

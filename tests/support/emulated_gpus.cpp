@@ -28,13 +28,17 @@ const std::map<std::string, std::set<std::string>> kSplitsOfModel = {
     {"llama-yarn-f16", {"tensor2"}},
     {"mistral-q4_k_m", {"one", "pipeline2", "hybrid3and1"}},
     {"phi3-q5_0", {"one", "tensor2"}},
-    {"qwen2-f16", {"pipeline2"}},
-    {"qwen3moe-q4_0", {"one", "experts2"}},
+    {"qwen2-f16", {"pipeline2", "hybrid2x2", "tensor5", "tensor8"}},
+    {"qwen3moe-q4_0", {"one", "experts2", "experts3"}},
 };
 
 }  // namespace
 
 bool can_run_cuda(bool) {
+  return true;
+}
+
+bool cuda_is_emulated() {
   return true;
 }
 

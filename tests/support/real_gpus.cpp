@@ -25,6 +25,10 @@ bool can_run_cuda(bool) {
   return num_gpus() > 0;
 }
 
+bool cuda_is_emulated() {
+  return false;
+}
+
 std::function<Result<std::unique_ptr<Device>>(int)> cuda_device_maker(Arithmetic arithmetic) {
   return [arithmetic](int index) {
     CudaDeviceOptions options;
