@@ -7,12 +7,10 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "runtime/evaluate.h"
 #include "simt/hang.h"
 #include "simt/runtime.h"
 #include "support/cpu_runtime.h"
 #include "support/cuda_gpus.h"
-#include "support/near_tie.h"
 
 namespace tandem::test {
 namespace {
@@ -197,26 +195,6 @@ TEST(EmulatedRuntime, AGpuThatHangsEndsTheStepAtTheDeadline) {
       runtime.reset();
       helper.join();
     }
-  }
-}
-
-// 16 tokens in windows of 8. With float arithmetic the two differ by rounding alone: each logit by
-// the noise that the model's tolerance permits, and so does what is made of them.
-TEST(EmulatedRuntime, PerplexityIsTheProcessorsUnderEverySplit) {
-  const ReferencePrompt& prompt = model().prompts.back();
-  const std::span<const std::int32_t> tokens = std::span(prompt.tokens).first(16);
-  RunChoice run;
-  run.arithmetic = Arithmetic::kFloat;
-  run.make_gpu_group = cuda_group_maker();
-  auto on_cpu = start_on_cpu(model(), {"one", {{1}}}, run).value();
-  const auto expected = measure_perplexity(*on_cpu, tokens, -1, 8, {}).value();
-  for (const SplitChoice& split : {SplitChoice{"one", {{1}}}, SplitChoice{"tensor2", {{1, 1}}},
-                                   SplitChoice{"pipeline2", {{1}, {1}}}}) {
-    auto on_gpu = start_on(model(), split, run, cuda_device_maker(run.arithmetic)).value();
-    const auto got = measure_perplexity(*on_gpu, tokens, -1, 8, {});
-    ASSERT_TRUE(got.ok()) << got.error().to_string();
-    EXPECT_EQ(got->num_tokens, expected.num_tokens);
-    EXPECT_NEAR(got->nll, expected.nll, near_tie(prompt, model().float_tolerance)) << split.name;
   }
 }
 

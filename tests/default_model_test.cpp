@@ -53,7 +53,7 @@ struct Figure {
   double with_int8 = 0;
 };
 constexpr Figure kFigure = {2000, 256, 13.32392, 13.32495};
-constexpr Figure kSmallFigure = {8, 8, 42.95363, 42.56807};
+constexpr Figure kSmallFigure = {4, 4, 136.81806, 136.30233};
 
 std::vector<Figure> figures_here() {
   if (is_slow_here()) return {kSmallFigure};

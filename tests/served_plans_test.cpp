@@ -159,14 +159,17 @@ TEST_P(EachPlan, AnswersManyAtOnceAsOneDeviceAnswersEach) {
   expect_all_right();
 }
 
-// What was said before is said again: guesses come true.
-TEST_P(EachPlan, GuessingByLookingUpThePromptChangesNothing) {
+// What was said before is said again: guesses come true. Looked up by the host alone, in answers
+// longer than slow devices can give.
+class EachPlanLookingUp : public EachPlan {};
+
+TEST_P(EachPlanLookingUp, GuessingChangesNothing) {
   EngineOptions options;
   options.draft_tokens = 3;
   serve(GetParam(), exactly(), options);
-  if (!is_slow_here()) expect_all_right();
+  expect_all_right();
   const Json body = {{"prompt", "begat Isaac and begat Isaac and begat Isaac and"},
-                     {"max_tokens", is_slow_here() ? 6 : num_tokens()},
+                     {"max_tokens", num_tokens()},
                      {"temperature", 0.0}};
   EXPECT_EQ(fetch(server_->port(), "POST", "/v1/completions", body.dump()).status, 200);
   EXPECT_GT(engine_->stats().counters.drafted_tokens, 0);
@@ -196,6 +199,11 @@ std::vector<SplitChoice> plans() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Plans, EachPlan, testing::ValuesIn(plans()),
+                         [](const auto& param) { return param.param.name; });
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(EachPlanLookingUp);
+INSTANTIATE_TEST_SUITE_P(Plans, EachPlanLookingUp,
+                         testing::ValuesIn(is_slow_here() ? std::vector<SplitChoice>{} : plans()),
                          [](const auto& param) { return param.param.name; });
 
 TEST_F(ServedPlans, ADeviceThatHangsFailsWhatItHeldAndTheRestGoesOn) {
