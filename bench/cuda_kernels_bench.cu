@@ -1,10 +1,11 @@
 // What the CUDA kernels reach on one GPU: decode in GB/s of weights and as a fraction of copy
 // bandwidth measured beside it, prefill in T multiply-adds/s and as a fraction of the matrix rate
 // that bare mma instructions reach, attention in both. Fills the tables of docs/performance.md.
-//   build/bin/cuda_kernels_bench [gpu index]
+//   build/bin/cuda_kernels_bench [gpu index [divisor]]
 // Each figure is the median of 15 repetitions that alternate with the ceiling's; weights are random
 // bytes, and decode walks through copies of the weight that together exceed the L2 cache twice
-// over.
+// over. A divisor makes everything so much smaller, and measures once: to see that it works, on the
+// emulation (tests/simt) for instance.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -21,7 +22,6 @@
 namespace tandem::cuda {
 namespace {
 
-constexpr int kRepetitions = 15;
 constexpr double kCeilingSeconds = 0.004;  // of each pattern
 
 void check(cudaError_t error, const char* what) {
@@ -61,9 +61,9 @@ class Memory {
 class Timer {
  public:
   Timer() {
-    check(cudaStreamCreate(&stream_), "stream");
-    check(cudaEventCreate(&begin_), "event");
-    check(cudaEventCreate(&end_), "event");
+    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "stream");
+    check(cudaEventCreateWithFlags(&begin_, cudaEventDefault), "event");
+    check(cudaEventCreateWithFlags(&end_, cudaEventDefault), "event");
   }
   cudaStream_t stream() const { return stream_; }
   // Seconds of one call of `work`, which enqueues on stream(); `calls` are timed together.
@@ -92,11 +92,11 @@ struct Pair {
   double work;
   double ceiling;
 };
-Pair alternate(const Timer& timer, int calls, const std::function<void()>& work,
+Pair alternate(const Timer& timer, int repetitions, int calls, const std::function<void()>& work,
                const std::function<double()>& ceiling) {
   timer.seconds(calls, work);  // warms up
   std::vector<double> times, ceilings;
-  for (int i = 0; i < kRepetitions; ++i) {
+  for (int i = 0; i < repetitions; ++i) {
     times.push_back(timer.seconds(calls, work));
     ceilings.push_back(ceiling());
   }
@@ -105,7 +105,7 @@ Pair alternate(const Timer& timer, int calls, const std::function<void()>& work,
 
 class Bench {
  public:
-  explicit Bench(int gpu) {
+  Bench(int gpu, int divisor) : divisor_(divisor), repetitions_(divisor == 1 ? 15 : 1) {
     check(cudaSetDevice(gpu), "no such GPU");
     check(cudaGetDeviceProperties(&gpu_, gpu), "properties");
     int driver = 0;
@@ -166,7 +166,7 @@ class Bench {
       if (traits.type == ElementType::kI32) continue;
       std::printf("%-8s", traits.name.data());
       for (const int rows : {1, 2, 4, 8, 32, 64}) {
-        const Matrices m = matrices(traits.type, 14336, 4096);
+        const Matrices m = matrices(traits.type, 14336 / divisor_, 4096 / divisor_);
         int next = 0;
         const Pair pair = products_of(m, rows, m.copies, next, [&] { return copy_rate(); });
         const double rate = static_cast<double>(m.bytes) / pair.work;
@@ -185,10 +185,11 @@ class Bench {
       if (traits.type == ElementType::kI32) continue;
       std::printf("%-8s", traits.name.data());
       for (const int rows : {128, 512, 2048}) {
-        const Matrices m = matrices(traits.type, 4096, 4096);
+        const Matrices m = matrices(traits.type, 4096 / divisor_, 4096 / divisor_);
         int next = 0;
         const Pair pair = products_of(m, rows, 4, next, [&] { return matrix_rate(); });
-        const double rate = 4096.0 * 4096.0 * rows / pair.work;
+        const double rate =
+            static_cast<double>(m.matrix.rows * m.matrix.columns) * rows / pair.work;
         std::printf("%8.1f (%3.0f %%)", rate / 1e12, 100 * rate / pair.ceiling);
       }
       std::printf("\n");
@@ -199,13 +200,13 @@ class Bench {
                    const std::function<double()>& ceiling) const {
     const Memory x(4ll * rows * m.matrix.columns), y(4ll * rows * m.matrix.rows);
     ViewTarget target{m.matrix, nullptr, dense(y.as<float>(), rows, m.matrix.rows)};
-    const MatrixView x_view = dense(x.as<float>(), rows, m.matrix.columns);
-    const Memory scratch(products_scratch_bytes(rows, m.matrix.columns, {&target, 1}) + 256);
+    const ProductInput input{dense(x.as<float>(), rows, m.matrix.columns)};
+    const Memory scratch(products_scratch_bytes(input, {&target, 1}) + 256);
     const auto work = [&] {
       target.weight.data = m.memory->as<std::byte>() + next++ % m.copies * m.bytes;
-      check(products(timer_.stream(), x_view, {&target, 1}, scratch.as<void>()), "products");
+      check(products(timer_.stream(), input, {&target, 1}, scratch.as<void>()), "products");
     };
-    return alternate(timer_, calls, work, ceiling);
+    return alternate(timer_, repetitions_, calls, work, ceiling);
   }
 
   // 32 query heads on 8 KV heads of 128 numbers.
@@ -248,14 +249,15 @@ class Bench {
     const auto work = [&] {
       check(paged_attention(timer_.stream(), args, on_device, scratch.as<void>()), "attention");
     };
-    return alternate(timer_, 4, work, ceiling);
+    return alternate(timer_, repetitions_, 4, work, ceiling);
   }
 
   void attention_decode() {
     std::printf("\nattention, decode, 32 / 8 heads of 128: GB/s of cache (fraction of copy)\n");
     for (const ElementType type : {ElementType::kF16, ElementType::kQ8_0}) {
-      for (const auto& [sequences, context] :
+      for (const auto& [sequences, tokens] :
            {std::pair{1, 4096}, {1, 32768}, {8, 4096}, {32, 4096}}) {
+        const int context = tokens / divisor_;
         const Pair pair = attention_of(type, sequences, 1, context, [&] { return copy_rate(); });
         const double bytes =
             2.0 * 8 * context * sequences * static_cast<double>(*bytes_of(type, 128));
@@ -268,7 +270,8 @@ class Bench {
 
   void attention_prefill() {
     std::printf("\nattention, prefill: T multiply-adds/s (fraction of mma.sync f16)\n");
-    for (const auto& [tokens, context] : {std::pair{512, 512}, {2048, 2048}, {512, 8192}}) {
+    for (const auto& [whole, seen_by] : {std::pair{512, 512}, {2048, 2048}, {512, 8192}}) {
+      const int tokens = whole / divisor_, context = seen_by / divisor_;
       const Pair pair =
           attention_of(ElementType::kF16, 1, tokens, context, [&] { return matrix_rate(); });
       const double seen = tokens * (context - tokens + (tokens + 1) / 2.0);
@@ -278,6 +281,8 @@ class Bench {
     }
   }
 
+  int divisor_;
+  int repetitions_;
   cudaDeviceProp gpu_;
   Timer timer_;
   std::unique_ptr<GpuProbe> probe_;
@@ -287,5 +292,5 @@ class Bench {
 }  // namespace tandem::cuda
 
 int main(int argc, char** argv) {
-  tandem::cuda::Bench(argc > 1 ? std::atoi(argv[1]) : 0).run();
+  tandem::cuda::Bench(argc > 1 ? std::atoi(argv[1]) : 0, argc > 2 ? std::atoi(argv[2]) : 1).run();
 }
