@@ -51,6 +51,7 @@ Result<BackendProfile> read_backend(const Json& json, const std::string& where) 
   out.attention_context_ops = optional_number(reader, "attention_context_ops").value_or(0);
   out.group_wait = optional_number(reader, "group_wait").value_or(0);
   out.prefill_group_wait = optional_number(reader, "prefill_group_wait").value_or(0);
+  out.reduce_parts = std::max(1, reader.get<int>("reduce_parts").value_or(1));
   out.is_measured = reader.get<bool>("is_measured").value_or(true);
   out.stage_hop_us = optional_number(reader, "stage_hop_us");
   out.pipeline_overlap = optional_number(reader, "pipeline_overlap");
@@ -131,6 +132,7 @@ Json backend_json(const BackendProfile& backend) {
                {"attention_context_ops", backend.attention_context_ops},
                {"group_wait", backend.group_wait},
                {"prefill_group_wait", backend.prefill_group_wait},
+               {"reduce_parts", backend.reduce_parts},
                {"is_measured", backend.is_measured}};
   const auto add = [&json](const char* name, const std::optional<double>& value) {
     if (value) json[name] = *value;

@@ -38,6 +38,9 @@ struct BackendProfile {
   // decode steps and in prompts.
   double group_wait = 0;
   double prefill_group_wait = 0;
+  // Most parts in which reductions of prompts go on beside the products that make them
+  // (prefill_time.h); 1: they wait for each other.
+  int reduce_parts = 1;
   bool is_measured = true;  // false: constants that nobody has yet held against a run
   // Where this kind of device differs from the engine's own figure.
   std::optional<double> stage_hop_us;
