@@ -175,14 +175,17 @@ std::optional<Plan> searched_plan(const ModelSpec& spec, const Machine& machine,
 
 // Devices of cores pass hidden states through memory in a microsecond and multiply some tens of
 // rows as fast as hundreds: small micro-batches fill and drain the stages soon, and every stage can
-// take a part of the output matrix.
-void tune_for_cores(const std::vector<MachineDevice>& devices, LayoutRequest& layout) {
-  constexpr std::int32_t kMicroBatchTokens = 48;
+// take a part of the output matrix. GPUs multiply up to 128 rows with the kernel of decode steps,
+// which reads x again for every 32 rows of the weight and so takes 1.6 to 2 times as long a row as
+// the tiles of prefills; 256 rows of those fill the multiprocessors of a large GPU once
+// (docs/adr/matrix-products-on-gpus.md).
+void tune_micro_batches(const std::vector<MachineDevice>& devices, LayoutRequest& layout) {
+  constexpr std::int32_t kTokensOnCores = 48;
+  constexpr std::int32_t kTokensOnGpus = 256;
   const bool all_cores = std::ranges::all_of(
       devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kCpu; });
-  if (!all_cores) return;
-  layout.micro_batch_tokens = kMicroBatchTokens;
-  layout.output_on_all_stages = true;
+  layout.micro_batch_tokens = all_cores ? kTokensOnCores : kTokensOnGpus;
+  layout.output_on_all_stages = all_cores;
 }
 
 std::vector<double> relative_speeds(const std::vector<MachineDevice>& devices) {
@@ -223,7 +226,7 @@ Result<LayoutRequest> requested_layout(const ModelSpec& spec,
   layout.max_output_rows = request.max_output_rows;
   layout.kv_type = request.kv_type;
   layout.split_by_expert = request.split_by_expert;
-  tune_for_cores(devices, layout);
+  tune_micro_batches(devices, layout);
   return layout;
 }
 

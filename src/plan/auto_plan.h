@@ -41,8 +41,9 @@ std::int64_t usable_bytes(const MachineDevice& device);
 
 struct LayoutRequest;
 
-// Sizes that suit machines of CPU devices alone; for others they stay as they are.
-void tune_for_cores(const std::vector<MachineDevice>& devices, LayoutRequest& layout);
+// Sets what stages pass on at once, and whether each holds a part of the output matrix, to what
+// suits machines of CPU devices alone, or those with GPUs.
+void tune_micro_batches(const std::vector<MachineDevice>& devices, LayoutRequest& layout);
 
 // The plan that `run` and `serve` execute on `devices` (ids as the user wrote them, in that order).
 // Explicit requests are obeyed exactly or refused (kInvalidArgument); what is left open is decided

@@ -58,9 +58,13 @@ class Search {
         machine_(machine),
         bench_(bench),
         request_(request),
+        workload_(request.workload),
         costs_(spec, request.plan.kv_type) {
     layout_ = layout_sizes(spec, request.plan);
-    tune_for_cores(machine.devices, layout_);
+    tune_micro_batches(machine.devices, layout_);
+    if (bench.engine->name == "tandem") {
+      workload_.stage_micro_batch_tokens = layout_.micro_batch_tokens;
+    }
     memory_.kv_tokens = static_cast<double>(layout_.context_tokens) * layout_.max_sequences;
     memory_.fixed_bytes = static_cast<double>(
         compute_bytes_of(spec, whole_model(spec), layout_.max_batch_tokens, layout_.max_sequences));
@@ -122,7 +126,7 @@ class Search {
   double value_of(const Sketch& sketch) const { return ten_digits(objective_of(sketch)); }
 
   double objective_of(const Sketch& sketch) const {
-    const TimeEstimate estimate = estimate_time(costs_, sketch, bench_, request_.workload);
+    const TimeEstimate estimate = estimate_time(costs_, sketch, bench_, workload_);
     const double generated = static_cast<double>(request_.workload.generated_tokens);
     const double sequences = request_.workload.concurrency;
     std::size_t ranks = 0;
@@ -307,6 +311,7 @@ class Search {
   const Machine& machine_;
   const Bench& bench_;
   const SearchRequest& request_;
+  Workload workload_;  // the request's, with the stages' micro-batches
   ModelCosts costs_;
   LayoutRequest layout_;
   MemoryModel memory_;
