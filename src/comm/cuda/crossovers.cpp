@@ -8,12 +8,12 @@
 #include <thread>
 
 #include "base/clock.h"
-#include "device/cuda/cuda_error.h"
+#include "comm/cuda/gpu_floats.h"
 
 namespace tandem::cuda {
 namespace {
 
-constexpr std::int64_t kDeadlineUs = 10'000'000;
+constexpr std::int64_t kDeadlineUs = 10'000'000;  // of reductions that are timed
 constexpr auto kFloatBytes = static_cast<std::int64_t>(sizeof(float));
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
@@ -30,23 +30,13 @@ Status on_every_rank(std::size_t size, const std::function<Status(std::size_t)>&
   return {};
 }
 
-// Numbers in the memory of the calling thread's GPU, beside the rank's arena, which is for what the
-// plan reckons with.
-class TrialNumbers {
- public:
-  ~TrialNumbers() { (void)cudaFree(memory_); }
-  TrialNumbers() = default;
-  TrialNumbers(const TrialNumbers&) = delete;
-  TrialNumbers& operator=(const TrialNumbers&) = delete;
-  Status allocate(std::int64_t bytes) {
-    return status_of(cudaMalloc(&memory_, static_cast<std::size_t>(bytes)),
-                     "no memory to try a reduction");
-  }
-  float* get() const { return static_cast<float*>(memory_); }
-
- private:
-  void* memory_ = nullptr;
-};
+// Waits for the stream. What does not end is made to: NCCL's kernels have no deadline of their own,
+// and the stream's end would wait for them.
+Status finish(CudaCommunicator& seat, Stream& stream, std::int64_t deadline_us) {
+  Status status = stream.synchronize(deadline_us);
+  if (!status.ok()) seat.abort(status.error());
+  return status;
+}
 
 // Whole numbers up to 4: their sums over 32 ranks are exact in 8 bits.
 float number_of(std::size_t rank, std::size_t index) {
@@ -54,19 +44,19 @@ float number_of(std::size_t rank, std::size_t index) {
 }
 
 Result<bool> rank_is_right(CudaCommunicator& seat, Device& device, std::size_t rank,
-                           std::int64_t rows, std::int64_t columns) {
+                           std::int64_t rows, std::int64_t columns, std::int64_t deadline_us) {
   const auto count = static_cast<std::size_t>(rows * columns);
   std::vector<float> numbers(count);
   for (std::size_t i = 0; i < count; ++i) numbers[i] = number_of(rank, i);
   const std::int64_t bytes = rows * columns * kFloatBytes;
   device.bind_thread();
-  TrialNumbers buffer;
-  TANDEM_TRY_STATUS(buffer.allocate(bytes));
+  GpuFloats buffer;
+  TANDEM_TRY(float* const memory, buffer.at_least(rows * columns));
   const auto stream = device.create_stream();
-  stream->copy_to_device(buffer.get(), numbers.data(), bytes);
-  TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, dense(buffer.get(), rows, columns)));
-  stream->copy_to_host(numbers.data(), buffer.get(), bytes);
-  TANDEM_TRY_STATUS(stream->synchronize(kDeadlineUs));
+  stream->copy_to_device(memory, numbers.data(), bytes);
+  TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, dense(memory, rows, columns)));
+  stream->copy_to_host(numbers.data(), memory, bytes);
+  TANDEM_TRY_STATUS(finish(seat, *stream, deadline_us));
   for (std::size_t i = 0; i < count; ++i) {
     float sum = 0;
     for (int other = 0; other < seat.size(); ++other) {
@@ -81,17 +71,17 @@ Result<bool> rank_is_right(CudaCommunicator& seat, Device& device, std::size_t r
 Result<double> time_on_rank(CudaCommunicator& seat, Device& device, std::int64_t bytes) {
   constexpr int kWarmUps = 2, kRepetitions = 8;
   device.bind_thread();
-  TrialNumbers buffer;
-  TANDEM_TRY_STATUS(buffer.allocate(bytes));
+  GpuFloats buffer;
+  TANDEM_TRY(float* const memory, buffer.at_least(bytes / kFloatBytes));
   const auto stream = device.create_stream();
-  stream->fill_zero(buffer.get(), bytes);
-  const MatrixView x = dense(buffer.get(), 1, bytes / kFloatBytes);
+  stream->fill_zero(memory, bytes);
+  const MatrixView x = dense(memory, 1, bytes / kFloatBytes);
   for (int i = 0; i < kWarmUps; ++i) TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, x));
-  TANDEM_TRY_STATUS(stream->synchronize(kDeadlineUs));
+  TANDEM_TRY_STATUS(finish(seat, *stream, kDeadlineUs));
   TANDEM_TRY_STATUS(seat.barrier());
   const std::int64_t began = monotonic_ns();
   for (int i = 0; i < kRepetitions; ++i) TANDEM_TRY_STATUS(seat.all_reduce_sum(*stream, x));
-  TANDEM_TRY_STATUS(stream->synchronize(kDeadlineUs));
+  TANDEM_TRY_STATUS(finish(seat, *stream, kDeadlineUs));
   return 1e-9 * static_cast<double>(monotonic_ns() - began) / kRepetitions;
 }
 
@@ -128,13 +118,14 @@ Result<std::int64_t> crossover(std::span<CudaCommunicator* const> seats,
 }  // namespace
 
 Result<bool> sums_are_right(std::span<CudaCommunicator* const> seats,
-                            std::span<Device* const> devices) {
+                            std::span<Device* const> devices, std::int64_t deadline_us) {
   std::vector<char> right(seats.size());
   // Rows that are no whole number of units, and several pieces of the ring.
   for (const auto& [rows, columns] :
        {std::pair<std::int64_t, std::int64_t>{3, 1001}, {2, 70'000}}) {
     const auto on_rank = [&, rows = rows, columns = columns](std::size_t rank) -> Status {
-      TANDEM_TRY(right[rank], rank_is_right(*seats[rank], *devices[rank], rank, rows, columns));
+      TANDEM_TRY(right[rank],
+                 rank_is_right(*seats[rank], *devices[rank], rank, rows, columns, deadline_us));
       return {};
     };
     TANDEM_TRY_STATUS(on_every_rank(seats.size(), on_rank));

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "comm/cuda/copy_rows.h"
 #include "device/cuda/cuda_error.h"
 
 namespace tandem::cuda {
@@ -137,14 +138,25 @@ Status CudaCommunicator::reduce(const Lane& lane, MatrixView x) {
   // A sum that is rounded at every hop would be worse than two-shot's; NCCL and copy engines move
   // float32 alone.
   if (bytes >= crossovers_.ring && options_.wire == WireType::kF32) {
-    const bool is_dense = x.row_stride == x.columns || x.rows == 1;
-    if (large_ != nullptr && is_dense) return large_->all_reduce_sum(rank(), lane.stream, x);
-    return reduce_ring(lane, x);
+    return large_ != nullptr ? reduce_by_library(lane, x) : reduce_ring(lane, x);
   }
   const std::int64_t most =
       one_shot ? memory_->layout().one_shot_bytes : InboxLayout::kTwoShotBytes;
   return for_parts(x, most / kFloatBytes,
                    [&](MatrixView part) { return reduce_by_kernel(lane, part, one_shot); });
+}
+
+// Other ranks may hold the same matrix with other strides, so that none may go another way for its
+// own: what is not dense is made so.
+Status CudaCommunicator::reduce_by_library(const Lane& lane, const MatrixView& x) {
+  if (x.row_stride == x.columns || x.rows == 1) {
+    return large_->all_reduce_sum(rank(), lane.stream, x);
+  }
+  TANDEM_TRY(float* const memory, dense_copy_.at_least(x.rows * x.columns));
+  const MatrixView copy = dense(memory, x.rows, x.columns);
+  TANDEM_CUDA_TRY(copy_rows(lane.stream, copy, x), "cannot copy a part");
+  TANDEM_TRY_STATUS(large_->all_reduce_sum(rank(), lane.stream, copy));
+  return status_of(copy_rows(lane.stream, x, copy), "cannot copy a sum");
 }
 
 Status CudaCommunicator::reduce_by_kernel(const Lane& lane, MatrixView piece, bool one_shot) {

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "comm/cuda/gpu_floats.h"
 #include "comm/cuda/group_memory.h"
 #include "comm/cuda/large_reduce.h"
 #include "comm/cuda/overlap.h"
@@ -58,6 +59,7 @@ class CudaCommunicator : public Communicator, public Recordable, public Overlapp
   Result<Lane> begin(Stream& stream);
   Status reduce(const Lane& lane, MatrixView x);
   Status reduce_by_kernel(const Lane& lane, MatrixView piece, bool one_shot);
+  Status reduce_by_library(const Lane& lane, const MatrixView& x);
   // ring.cpp
   Status reduce_ring(const Lane& lane, MatrixView x);
   Status grow_sum(const Lane& lane, const MatrixView& piece);
@@ -69,6 +71,7 @@ class CudaCommunicator : public Communicator, public Recordable, public Overlapp
   std::shared_ptr<GroupMemory> memory_;
   std::unique_ptr<Communicator> host_;
   std::shared_ptr<LargeReduce> large_;
+  GpuFloats dense_copy_;  // of parts that are not dense, for large_; one sum after another
   CudaGroupOptions options_;
   Crossovers crossovers_;
   Seats seats_;

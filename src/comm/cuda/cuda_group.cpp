@@ -1,6 +1,7 @@
 #include "comm/cuda/cuda_group.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "base/clock.h"
@@ -16,6 +17,8 @@ namespace {
 
 // Of the reductions at the start, which nobody computes beside.
 constexpr std::int64_t kTrialDeadlineUs = 5'000'000;
+// Of all that is enqueued for one of them.
+constexpr std::int64_t kTrialSumsDeadlineUs = 10'000'000;
 
 // The seats, and what trying them out needs.
 struct Trial {
@@ -51,11 +54,30 @@ Result<std::string> try_out(const std::vector<int>& gpus, std::span<Device* cons
        {ReduceAlgorithm::kOneShot, ReduceAlgorithm::kTwoShot, ReduceAlgorithm::kRing}) {
     options.algorithm = algorithm;
     TANDEM_TRY(const Trial trial, seat_ranks(gpus, devices, transport, options, nullptr));
-    TANDEM_TRY(const bool right, sums_are_right(trial.communicators, devices));
+    TANDEM_TRY(const bool right,
+               sums_are_right(trial.communicators, devices, kTrialSumsDeadlineUs));
     if (!right) return std::string("a reduction of known numbers gave wrong sums");
   }
   return std::string();
 }
+
+// What a trial's seats are given of a library that outlives them if it stands the trial: seats that
+// go take their library with them, and connecting NCCL anew takes seconds.
+class Lent : public LargeReduce {
+ public:
+  explicit Lent(std::shared_ptr<LargeReduce> owner) : owner_(std::move(owner)) {}
+  Status all_reduce_sum(int rank, cudaStream_t stream, const MatrixView& x) override {
+    return owner_->all_reduce_sum(rank, stream, x);
+  }
+  void abort() override {
+    if (!is_returned_) owner_->abort();
+  }
+  void return_it() { is_returned_ = true; }
+
+ private:
+  std::shared_ptr<LargeReduce> owner_;
+  std::atomic<bool> is_returned_ = false;
+};
 
 // NCCL where it is there and proves itself; a note where it does not.
 Result<std::shared_ptr<LargeReduce>> try_nccl(const std::vector<int>& gpus,
@@ -66,19 +88,20 @@ Result<std::shared_ptr<LargeReduce>> try_nccl(const std::vector<int>& gpus,
   const bool is_wanted = options.use_nccl && options.wire == WireType::kF32 && gpus.size() > 1 &&
                          options.algorithm == ReduceAlgorithm::kAuto;
   if (!is_wanted || !one_rank_a_gpu) return std::shared_ptr<LargeReduce>();
+  const auto nccl = create_nccl_reduce(gpus);
+  if (nccl == nullptr) return nccl;
   options.algorithm = ReduceAlgorithm::kRing;  // that is, everything by NCCL
-  {
-    const auto large = create_nccl_reduce(gpus);
-    if (large == nullptr) return std::shared_ptr<LargeReduce>();
-    TANDEM_TRY(const Trial trial, seat_ranks(gpus, devices, GpuTransport::kHost, options, large));
-    const auto right = sums_are_right(trial.communicators, devices);
-    if (!right.ok() || !*right) {
-      notes.push_back("NCCL is not used: " +
-                      (right.ok() ? std::string("it gave wrong sums") : right.error().to_string()));
-      return std::shared_ptr<LargeReduce>();
-    }
+  const auto lent = std::make_shared<Lent>(nccl);
+  TANDEM_TRY(const Trial trial, seat_ranks(gpus, devices, GpuTransport::kHost, options, lent));
+  const auto right = sums_are_right(trial.communicators, devices,
+                                    std::min(options.deadline_us, kTrialSumsDeadlineUs));
+  if (right.ok() && *right) {
+    lent->return_it();
+    return nccl;
   }
-  return create_nccl_reduce(gpus);  // the seats that tried it took it with them
+  notes.push_back("NCCL is not used: " +
+                  (right.ok() ? std::string("it gave wrong sums") : right.error().to_string()));
+  return std::shared_ptr<LargeReduce>();
 }
 
 std::string text_of(const Result<std::string>& outcome) {
