@@ -73,18 +73,21 @@ cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStre
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   if (simt::captures_of_thread() > 0) return remember(cudaErrorStreamCaptureUnsupported);
   const int device = simt::current_device();
+  simt::count_host_wait(device);
   simt::synchronize_streams_of(device);
   if (bytes > 0) std::memmove(to, from, bytes);
   return remember(simt::sticky_error(device));
 }
 
 cudaError_t cudaMemset(void* memory, int value, std::size_t bytes) {
+  simt::count_host_wait(simt::current_device());
   simt::synchronize_streams_of(simt::current_device());
   if (bytes > 0) std::memset(memory, value, bytes);
   return remember(simt::sticky_error(simt::current_device()));
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  simt::count_host_wait(simt::current_device());
   simt::synchronize_streams_of(simt::current_device());
   return remember(simt::sticky_error(simt::current_device()));
 }
@@ -125,6 +128,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   if (capture_forbids(stream)) return remember(cudaErrorStreamCaptureUnsupported);
+  if (!stream->idle()) simt::count_host_wait(stream->device);
   return remember(stream->synchronize());
 }
 
@@ -132,7 +136,10 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (capture_forbids(stream)) return remember(cudaErrorStreamCaptureUnsupported);
   const cudaError_t error = simt::sticky_error(stream->device);
   if (error != cudaSuccess) return remember(error);
-  return stream->idle() ? cudaSuccess : cudaErrorNotReady;
+  if (!stream->idle()) return cudaErrorNotReady;
+  const std::lock_guard lock(machine().mutex);
+  ++machine().gpus[static_cast<std::size_t>(stream->device)].host.idle_answers;
+  return cudaSuccess;
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* argument) {
@@ -190,7 +197,9 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (event->capture) return remember(cudaErrorStreamCaptureUnsupported);
-  return event->state ? remember(event->state->wait()) : cudaSuccess;
+  if (!event->state) return cudaSuccess;
+  if (cudaEventQuery(event) == cudaErrorNotReady) simt::count_host_wait(simt::current_device());
+  return remember(event->state->wait());
 }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {

@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "simt/host_waits.h"
 #include "simt/runtime.h"
 
 namespace simt {
@@ -21,6 +22,7 @@ struct Gpu {
   int failing_allocation = -1;  // allocations until one fails; -1: never
   std::set<int> peers;          // whose memory it may use
   Counters counters;
+  HostCosts host;
 };
 
 struct Allocation {
@@ -50,5 +52,6 @@ int& captures_of_thread();
 cudaStreamCaptureMode& capture_mode_of_thread();
 bool capture_forbids_allocations();
 void synchronize_streams_of(int device);
+void count_host_wait(int device);
 
 }  // namespace simt

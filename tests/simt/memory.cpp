@@ -49,6 +49,16 @@ bool capture_forbids_allocations() {
   return captures_of_thread() > 0 && capture_mode_of_thread() != cudaStreamCaptureModeRelaxed;
 }
 
+HostCosts host_costs(int device) {
+  const std::lock_guard lock(machine().mutex);
+  return machine().gpus[static_cast<std::size_t>(device)].host;
+}
+
+void count_host_wait(int device) {
+  const std::lock_guard lock(machine().mutex);
+  if (has_device(device)) ++machine().gpus[static_cast<std::size_t>(device)].host.waits;
+}
+
 cudaError_t& last_error() {
   static thread_local cudaError_t error = cudaSuccess;
   return error;
@@ -139,6 +149,11 @@ cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
   if (simt::capture_forbids_allocations()) return remember(cudaErrorStreamCaptureUnsupported);
   if (posix_memalign(memory, 4096, bytes == 0 ? 1 : bytes) != 0) {
     return remember(cudaErrorMemoryAllocation);
+  }
+  const std::lock_guard lock(simt::machine().mutex);
+  const auto device = static_cast<std::size_t>(simt::current_device());
+  if (simt::has_device(simt::current_device())) {
+    ++simt::machine().gpus[device].host.allocations;
   }
   return cudaSuccess;
 }

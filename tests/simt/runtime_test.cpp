@@ -10,6 +10,7 @@
 
 #include "simt/cuda.h"
 #include "simt/hang.h"
+#include "simt/host_waits.h"
 
 namespace {
 
@@ -188,6 +189,34 @@ TEST_F(Runtime, MemoryIsCounted) {
   EXPECT_EQ(simt::counters(0).live_bytes, before + 100);
   EXPECT_EQ(cudaFree(memory), cudaSuccess);
   EXPECT_EQ(simt::counters(0).live_bytes, before);
+}
+
+TEST_F(Runtime, WaitsOfTheHostAreCounted) {
+  int* flag = nullptr;
+  ASSERT_EQ(cudaHostAlloc(&flag, sizeof(int), cudaHostAllocDefault), cudaSuccess);
+  *flag = 0;
+  cudaEvent_t event = nullptr;
+  ASSERT_EQ(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), cudaSuccess);
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  const simt::HostCosts before = simt::host_costs(0);
+  launch(stream_, wait_for, {1, 1}, flag);
+  ASSERT_EQ(cudaEventRecord(event, stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamQuery(stream_), cudaErrorNotReady);
+  std::thread later([flag] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    __atomic_store_n(flag, 1, __ATOMIC_RELEASE);
+  });
+  EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);
+  later.join();
+  EXPECT_EQ(simt::host_costs(0).waits, before.waits + 1);
+  EXPECT_EQ(cudaEventSynchronize(event), cudaSuccess);  // there is nothing to wait for any more
+  EXPECT_EQ(simt::host_costs(0).waits, before.waits + 1);
+  EXPECT_EQ(simt::host_costs(0).idle_answers, before.idle_answers);
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(cudaStreamQuery(stream_), cudaSuccess);
+  EXPECT_EQ(simt::host_costs(0).idle_answers, before.idle_answers + 1);
+  cudaEventDestroy(event);
+  cudaFreeHost(flag);
 }
 
 TEST_F(Runtime, ShapesThatNoGpuHasAreRefused) {
