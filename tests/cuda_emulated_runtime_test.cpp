@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "simt/hang.h"
+#include "simt/host_waits.h"
 #include "simt/runtime.h"
 #include "support/cpu_runtime.h"
 #include "support/cuda_gpus.h"
@@ -196,6 +197,86 @@ TEST(EmulatedRuntime, AGpuThatHangsEndsTheStepAtTheDeadline) {
       helper.join();
     }
   }
+}
+
+struct HostCosts {
+  std::int64_t allocations = 0;  // of device and page-locked memory
+  std::int64_t waits = 0;        // for a GPU
+  std::int64_t idle_answers = 0;
+  std::int64_t steps = 0;  // of all ranks
+};
+
+HostCosts host_costs(const Runtime& runtime) {
+  HostCosts costs;
+  for (const int gpu : {0, 1}) {
+    const simt::Counters counters = simt::counters(gpu);
+    const simt::HostCosts host = simt::host_costs(gpu);
+    costs.allocations += counters.allocations + host.allocations;
+    costs.waits += host.waits;
+    costs.idle_answers += host.idle_answers;
+  }
+  for (const RankTimes& times : runtime.times()) costs.steps += times.num_steps;
+  return costs;
+}
+
+// Prompts and decode steps alike, once memory has grown to them: nothing is allocated, and the host
+// waits for a GPU once a step and rank, at its end.
+TEST(EmulatedRuntime, AStepAllocatesNothingAndTheHostWaitsOnlyAtItsEnd) {
+  std::vector<std::int32_t> prompt = model().prompts.back().tokens;
+  prompt.resize(std::min<std::size_t>(prompt.size(), 22));
+  for (const SplitChoice& split :
+       {SplitChoice{"one", {{1}}}, SplitChoice{"tensor2", {{1, 1}}},
+        SplitChoice{"pipeline2", {{1}, {1}}}}) {
+    RunChoice run;
+    run.micro_batch_tokens = 64;
+    run.make_gpu_group = cuda_group_maker(9);  // sums beside arithmetic too
+    run.make_gpu_link = cuda_link_maker();
+    const auto runtime = start_on(model(), split, run, cuda_device_maker(run.arithmetic)).value();
+    // The second time graphs are recorded for what the first has seen.
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(generate_greedily(*runtime, prompt, 4).ok());
+    const HostCosts before = host_costs(*runtime);
+    ASSERT_TRUE(generate_greedily(*runtime, prompt, 4).ok());
+    const HostCosts after = host_costs(*runtime);
+    EXPECT_EQ(after.allocations, before.allocations) << split.name;
+    EXPECT_EQ(after.waits, before.waits) << split.name;
+    EXPECT_GE(after.steps - before.steps, 4) << split.name;
+    EXPECT_EQ(after.idle_answers - before.idle_answers, after.steps - before.steps) << split.name;
+  }
+}
+
+// After an illegal access CUDA lets a process do nothing more with a GPU: ranks that are made anew
+// fail at once, by the GPU's failure and not for want of memory.
+TEST(EmulatedRuntime, AnIllegalAccessLosesTheGpuToTheProcess) {
+  auto runtime = start({"one", {{1}}}, true);
+  simt::inject_error(0, cudaErrorIllegalAddress, 10);
+  const auto failed = generate_greedily(*runtime, model().prompts.front().tokens, 2);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.error().code, ErrorCode::kDeviceFailed);
+  runtime.reset();
+  CudaDeviceOptions options;
+  options.arena_bytes = 1 << 20;
+  const auto again = create_cuda_device("cuda:0", options);
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().code, ErrorCode::kDeviceFailed) << again.error().to_string();
+  EXPECT_NE(again.error().to_string().find("cuda:0"), std::string::npos);
+  EXPECT_NE(again.error().to_string().find("cudaErrorIllegalAddress"), std::string::npos);
+  simt::clear_errors();
+}
+
+// Memory that is wanting ends the step and its ranks, which say where; ranks that are made anew in
+// the same process serve again.
+TEST(EmulatedRuntime, WantOfMemoryIsSurvived) {
+  auto runtime = start({"one", {{1}}}, true);
+  simt::inject_allocation_failure(0, 0);
+  const auto& prompt = model().prompts.front().tokens;
+  const auto failed = generate_greedily(*runtime, prompt, 2);
+  ASSERT_FALSE(failed.ok());
+  const std::string text = failed.error().to_string();
+  EXPECT_EQ(failed.error().code, ErrorCode::kOutOfMemory) << text;
+  EXPECT_NE(text.find("cuda:0"), std::string::npos) << text;
+  EXPECT_NE(text.find("in step 0"), std::string::npos) << text;
+  runtime.reset();
+  EXPECT_TRUE(generate_greedily(*start({"one", {{1}}}, true), prompt, 2).ok());
 }
 
 // Two prompts in one step: of the first only the best logits are wanted, and only these leave the

@@ -133,15 +133,16 @@ Result<LoadedModel> load(const ServeOptions& options) {
     TANDEM_TRY(engine.draft_model, load_draft_model(options.draft, options.model, plan,
                                                     served.tokenizer->vocabulary()));
   }
-  // A GPU that has failed stays so in a process; a new one may find it well. Who supervises this
-  // one learns of it by the end.
-  engine.rebuild_runner = [model, plan, model_options = options.model, runtime_options,
-                           loss = loaded.loss]() -> Result<std::unique_ptr<ModelRunner>> {
-    auto rebuilt = start_runtime(model, plan, model_options, runtime_options);
-    if (rebuilt.ok()) return std::unique_ptr<ModelRunner>(std::move(*rebuilt));
-    loss->set(rebuilt.error());
+  engine.rebuild_runner = [model, plan, model_options = options.model,
+                           runtime_options]() -> Result<std::unique_ptr<ModelRunner>> {
+    TANDEM_TRY(auto rebuilt, start_runtime(model, plan, model_options, runtime_options));
+    return std::unique_ptr<ModelRunner>(std::move(rebuilt));
+  };
+  // A GPU that has failed may stay so in a process; a new one may find it well. Who supervises this
+  // one learns of it by the end and its exit code.
+  engine.on_lost = [loss = loaded.loss](const Error& error) {
+    loss->set(error);
     kill(getpid(), SIGTERM);
-    return rebuilt.error();
   };
   loaded.engine = std::make_unique<Engine>(std::move(runtime), served.tokenizer, std::move(engine));
   served.engine = loaded.engine.get();
@@ -248,7 +249,7 @@ Status serve(ServeOptions options) {
       host.ends_with(".sock") ? host : fmt::format("{}://{}:{}", scheme, host, server->port());
   fmt::print(stderr, "serving {} on {}\n", loaded.served.name, place);
   serve_until_signalled(*server, signals, options.drain_timeout_s);
-  if (const auto loss = loaded.loss->get()) return loss->at("the ranks cannot be rebuilt");
+  if (const auto loss = loaded.loss->get()) return *loss;
   return {};
 }
 

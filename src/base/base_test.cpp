@@ -47,6 +47,8 @@ TEST(Error, ExitCodesFollowTheContract) {
   EXPECT_EQ(exit_code_of(ErrorCode::kMalformed), 2);
   EXPECT_EQ(exit_code_of(ErrorCode::kDoesNotFit), 4);
   EXPECT_EQ(exit_code_of(ErrorCode::kPeerLost), 1);
+  EXPECT_EQ(exit_code_of(ErrorCode::kOutOfMemory), 1);
+  EXPECT_EQ(exit_code_of(ErrorCode::kDeviceFailed), 5);
 }
 
 TEST(Checked, SaysWhenItWraps) {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/exit_code.h"
+
 namespace tandem {
 
 std::string_view name_of(ErrorCode code) {
@@ -42,11 +44,13 @@ int exit_code_of(ErrorCode code) {
     case ErrorCode::kNotFound:
     case ErrorCode::kMalformed:
     case ErrorCode::kUnsupported:
-      return 2;
+      return kExitBadInput;
     case ErrorCode::kDoesNotFit:
-      return 4;
+      return kExitDoesNotFit;
+    case ErrorCode::kDeviceFailed:
+      return kExitDeviceFailed;
     default:
-      return 1;
+      return kExitFailed;
   }
 }
 

@@ -24,7 +24,7 @@ enum class ErrorCode {
 
 std::string_view name_of(ErrorCode code);
 
-// 2 for bad input, 4 where no plan fits, 1 for everything else (CLI contract).
+// 2: bad input, 4: no plan fits, 5: a device failed, 1: everything else (base/exit_code.h).
 int exit_code_of(ErrorCode code);
 
 // A failure as a value: what happened, where, and what was expected against what was found.

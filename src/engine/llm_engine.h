@@ -34,6 +34,8 @@ struct EngineOptions {
   // Called on a thread of its own, for which rebuild_deadline_ms are waited.
   std::function<Result<std::unique_ptr<ModelRunner>>()> rebuild_runner;
   std::int64_t rebuild_deadline_ms = 600'000;
+  // Told once, on the engine's thread, where that was in vain: nothing can be run any more.
+  std::function<void(const Error& loss)> on_lost;
   // What a failed runner may take to end. One with a rank that hangs does not: it is left behind,
   // with its threads and its memory.
   std::int64_t abandon_runner_after_ms = 3'000;

@@ -26,6 +26,15 @@ bool ends_within(std::int64_t timeout_ms, Task task) {
   return ended.wait_for(std::chrono::milliseconds(timeout_ms)) == std::future_status::ready;
 }
 
+// Why nothing can be run any more: what failed first, which names device and step, is the cause. A
+// device that fails its rebuilding is lost to this process, whatever came before.
+Error unrebuilt(const Error& cause, const Error& in_vain) {
+  Error loss = cause;
+  if (in_vain.code == ErrorCode::kDeviceFailed) loss.code = in_vain.code;
+  loss.what += "; the ranks cannot be rebuilt: " + in_vain.to_string();
+  return loss;
+}
+
 }  // namespace
 
 // The requests that the step held get the error; the rest goes on.
@@ -62,10 +71,14 @@ void LlmEngine::fail_runner(const Error& error) {
   const bool is_over =
       ends_within(options_.rebuild_deadline_ms,
                   [rebuilt, rebuild = options_.rebuild_runner] { rebuilt->emplace(rebuild()); });
-  if (!is_over) {
-    return fail_all({ErrorCode::kDeadline, "the ranks were not rebuilt in time", {}, {}, {}});
+  if (!is_over || !(*rebuilt)->ok()) {
+    const Error in_vain =
+        is_over ? (*rebuilt)->error()
+                : Error{ErrorCode::kDeadline, "it was not done in time", {}, {}, {}};
+    fail_all(unrebuilt(error, in_vain));
+    if (options_.on_lost) options_.on_lost(*failure_);
+    return;
   }
-  if (!(*rebuilt)->ok()) return fail_all((*rebuilt)->error());
   runner_ = std::move(***rebuilt);
   spdlog::warn("the ranks were rebuilt after: {}", error.to_string());
 }

@@ -103,8 +103,40 @@ TEST_F(LlmEngineFailureTest, ARebuildThatHangsIsAFailure) {
   const RequestId id = add({1}, 5);
   run();
   EXPECT_TRUE(outcomes_[id].error.has_value());
-  EXPECT_NE(engine_->stats().failure.find("not rebuilt in time"), std::string::npos);
+  EXPECT_NE(engine_->stats().failure.find("cannot be rebuilt: it was not done in time"),
+            std::string::npos);
   gate.set_value();
+}
+
+// What a GPU is after an illegal access: every later use by the same process fails too. Whoever
+// supervises learns what happened first, and that a device did it.
+TEST_F(LlmEngineFailureTest, ALossForGoodIsToldOnceWithItsCause) {
+  struct Case {
+    ErrorCode cause, in_vain, loss;
+  };
+  for (const Case& one :
+       {Case{ErrorCode::kDeviceFailed, ErrorCode::kOutOfMemory, ErrorCode::kDeviceFailed},
+        Case{ErrorCode::kDeadline, ErrorCode::kDeviceFailed, ErrorCode::kDeviceFailed},
+        Case{ErrorCode::kOutOfMemory, ErrorCode::kNotFound, ErrorCode::kOutOfMemory}}) {
+    ScriptedRunnerOptions bad;
+    bad.fail = [&](std::int64_t) { return Error{one.cause, "in step 3", "cuda:1", {}, {}}; };
+    EngineOptions options;
+    options.rebuild_runner = [&]() -> Result<std::unique_ptr<ModelRunner>> {
+      return Error{one.in_vain, "no use", "cuda:0", {}, {}};
+    };
+    std::vector<Error> losses;
+    options.on_lost = [&](const Error& loss) { losses.push_back(loss); };
+    start(bad, std::move(options));
+    (void)add({1}, 5);
+    run();
+    (void)add({2}, 5);
+    run();
+    ASSERT_EQ(losses.size(), 1u);
+    EXPECT_EQ(losses[0].code, one.loss);
+    EXPECT_EQ(losses[0].to_string(),
+              "cuda:1: in step 3; the ranks cannot be rebuilt: cuda:0: no use");
+    EXPECT_EQ(engine_->stats().failure, losses[0].to_string());
+  }
 }
 
 TEST_F(LlmEngineFailureTest, ARunnerLostForGoodFailsAllAndWhatComesLater) {

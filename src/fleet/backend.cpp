@@ -28,6 +28,8 @@ BackendStatus Replica::status() const {
   status.pid = worker_.pid();
   status.devices = placed_.shares;
   status.restarts = worker_.num_restarts();
+  status.failed_device = worker_.failed_device();
+  status.device_failures = worker_.num_device_failures();
   status.load_s = static_cast<double>(worker_.load_us()) / 1e6;
   status.running = num_running();
   return status;

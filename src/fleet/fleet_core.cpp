@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/exit_code.h"
 
 namespace tandem {
 namespace {
@@ -115,7 +116,8 @@ ModelRuntime::MakeSettings FleetCore::settings_maker(const std::string& model) {
       if (const WorkerConfig* worker = config_.find_worker(config->worker)) {
         settings.health_path = worker->health_path;
       } else {
-        settings.fatal_exit_codes = {2, 4};  // bad input, and no plan that fits: again is in vain
+        settings.exit_codes = {{kExitBadInput, kExitDoesNotFit}, kExitDeviceFailed};
+        settings.devices = placed.devices;
       }
     }
     settings.next_start = [this, model,
@@ -193,7 +195,7 @@ void FleetCore::refuse_by_residency(const ResidencyAction& action) {
     error.code = "model_not_found";
   } else {
     error.code = action.reason == Reason::kNeverFits  ? "does_not_fit"
-                 : action.reason == Reason::kFailed   ? "model_failed"
+                 : action.reason == Reason::kFailed   ? failure_code(action.model)
                  : action.reason == Reason::kUnloaded ? "model_unloaded"
                                                       : "queue_timeout";
   }
@@ -233,10 +235,18 @@ void FleetCore::was_lost(const std::string& name, const std::string& why) {
                 "the model could not be loaded: " + why,
                 "unavailable_error",
                 {},
-                "model_failed",
+                failure_code(name),
                 seconds_of(config_.supervision.failed_cooldown_ms)});
   }
   after_stop(name);
+}
+
+// Clients are not told that a model failed where a device did.
+const char* FleetCore::failure_code(const std::string& name) const {
+  const auto model = models_.find(name);
+  const bool was_device = model != models_.end() && model->second.runtime &&
+                          model->second.runtime->was_lost_by_device();
+  return was_device ? "device_failed" : "model_failed";
 }
 
 void FleetCore::was_unloaded(const std::string& name) {

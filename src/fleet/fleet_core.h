@@ -101,6 +101,7 @@ class FleetCore : public FleetControl {
   void carry_out(ResidencyActions actions);
   void carry_out(const ResidencyAction& action);
   void refuse_by_residency(const ResidencyAction& action);
+  const char* failure_code(const std::string& name) const;
   void begin_load(const std::string& model);
   void was_loaded(const std::string& model);
   void was_lost(const std::string& model, const std::string& why);

@@ -1,5 +1,7 @@
 #include "fleet/fleet_core.h"
 
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "fleet/fleet_fixture_for_test.h"
@@ -363,6 +365,25 @@ TEST_F(FleetCoreTest, HealthIsGreenOnceEveryModelOfTheStartIsReadyOrFailed) {
   const TestResponse late = get("/health", "");
   EXPECT_EQ(late.status, 200);
   EXPECT_EQ(late.body, R"({"status":"ok","models":3,"ready":1})");
+}
+
+// A GPU that stays broken: those who ask are told that, and which, not that the model is bad.
+TEST_F(FleetCoreTest, ADeadDeviceIsNamedAndTheModelNotBlamed) {
+  program_ = fmt::format("/tmp/tandem-fleet-test-{}.sh", ::getpid());
+  std::ofstream(program_) << "#!/bin/sh\necho 'error: cpu: ECC error (in step 7)' >&2\nexit 5\n";
+  std::filesystem::permissions(program_, std::filesystem::perms::owner_all);
+  start("[[model]]\nname = \"a\"\nfile = \"builtin\"\n");
+  EXPECT_TRUE(eventually([&] {
+    const auto placement = status("a")["placement"];
+    return !placement.empty() && placement[0]["failed_device"] == "cpu";
+  }));
+  EXPECT_TRUE(becomes("a", "failed"));
+  EXPECT_TRUE(status("a")["reason"].get<std::string>().starts_with("cpu failed under it"))
+      << status("a")["reason"];
+  const TestResponse answer = ask("a");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_EQ(nlohmann::json::parse(answer.body)["error"]["code"], "device_failed") << answer.body;
+  std::filesystem::remove(program_);
 }
 
 TEST_F(FleetCoreTest, AnUpstreamMayBeReachedByTls) {

@@ -87,7 +87,7 @@ admin = true
     room_ = room;
     set_file(toml);
     FleetCoreOptions options;
-    options.program = "/bin/false";
+    options.program = program_;
     options.read = [this]() -> Result<std::pair<FleetConfig, FleetLayout>> {
       const std::lock_guard lock(mutex_);
       if (toml_.empty()) return malformed("fleet.toml:1", "nothing to serve");
@@ -169,6 +169,7 @@ admin = true
   }
 
   bool with_keys_ = true;
+  std::string program_ = "/bin/false";  // in tandem's place, for models without a [[worker]]
   LoopThread loop_;
   std::mutex mutex_;
   std::string toml_;  // guarded by mutex_

@@ -35,6 +35,8 @@ Json to_json(const BackendStatus& backend) {
           {"pid", backend.pid > 0 ? Json(backend.pid) : Json(nullptr)},
           {"devices", to_json(backend.devices)},
           {"restarts", backend.restarts},
+          {"failed_device", text_or_null(backend.failed_device)},
+          {"device_failures", backend.device_failures},
           {"load_s", backend.load_s},
           {"running", backend.running},
           {"outstanding_tokens", backend.outstanding_tokens},
@@ -209,6 +211,9 @@ std::string metrics_text(const FleetStatus& status) {
                       [](const BackendStatus& b) { return b.state == "ready" ? 1 : 0; });
   metrics.of_backends("tandem:fleet_backend_restarts_total", "counter", "Starts after the first.",
                       [](const BackendStatus& b) { return b.restarts; });
+  metrics.of_backends("tandem:fleet_backend_device_failures_total", "counter",
+                      "Processes that ended because a device failed under them.",
+                      [](const BackendStatus& b) { return b.device_failures; });
   metrics.of_backends("tandem:fleet_backend_running", "gauge", "Requests at work there.",
                       [](const BackendStatus& b) { return b.running; });
   metrics.of_backends("tandem:fleet_backend_breaker_open", "gauge", "1 where it is left alone.",

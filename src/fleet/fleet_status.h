@@ -22,6 +22,8 @@ struct BackendStatus {
   std::int64_t pid = 0;              // 0: no process of ours
   std::vector<DeviceShare> devices;  // none of upstreams
   std::int32_t restarts = 0;
+  std::string failed_device;  // whose failure ended its last process; empty: none, or it is well
+  std::int32_t device_failures = 0;
   double load_s = 0;  // how long the last start took
   std::int32_t running = 0;
   std::int64_t outstanding_tokens = 0;

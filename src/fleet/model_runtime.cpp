@@ -100,6 +100,7 @@ void ModelRuntime::update_running() {
 
 void ModelRuntime::give_up(const std::string& why) {
   failure_ = why.empty() ? "its workers ended" : why;
+  was_lost_by_device_ = !replicas_.empty() && !replicas_[0]->worker().failed_device().empty();
   stop();
 }
 

@@ -39,6 +39,8 @@ class ModelRuntime {
             std::int64_t drain_timeout_ms);
 
   bool is_stopped() const { return phase_ == Phase::kStopped; }
+  // The last giving up was for a device's failure.
+  bool was_lost_by_device() const { return was_lost_by_device_; }
   bool is_rolling() const { return !to_roll_.empty(); }
   const std::vector<std::shared_ptr<Replica>>& replicas() const { return replicas_; }
   WorkerLog& log() { return log_; }
@@ -62,6 +64,7 @@ class ModelRuntime {
   std::vector<std::shared_ptr<Replica>> replicas_;
   bool is_down_ = false;                // on_all_down was told
   std::string failure_;                 // why they are being stopped; empty: it was asked for
+  bool was_lost_by_device_ = false;
   std::vector<PlacedReplica> to_roll_;  // what replicas will be; empty: nothing is rolled
   std::size_t roll_index_ = 0;
   std::int64_t drain_timeout_ms_ = 0;

@@ -24,12 +24,6 @@ constexpr std::size_t kMaxProbeBytes = 4 << 20;
 // Of what a process has said before it ended, this much is kept for the reason.
 constexpr std::size_t kMaxLastWords = 1024;
 
-std::string last_line(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
-  const std::size_t begin = text.rfind('\n');
-  return std::string(begin == std::string_view::npos ? text : text.substr(begin + 1));
-}
-
 }  // namespace
 
 std::string_view name_of(WorkerState state) {
@@ -139,13 +133,11 @@ void Worker::on_exit(WorkerExit exit) {
   kill_timer_.cancel();
   if (!kill_reason_.empty()) return went_down(std::exchange(kill_reason_, {}));
   if (state_ != WorkerState::kStopping) {
-    spdlog::warn("{}: ended by itself with {}", settings_.name, exit.to_string());
-    const bool is_fatal =
-        !exit.by_signal && std::ranges::find(settings_.fatal_exit_codes, exit.code) !=
-                               settings_.fatal_exit_codes.end();
-    const std::string words = last_line(last_words_);
-    return went_down("ended with " + exit.to_string() + (words.empty() ? "" : ": " + words),
-                     is_fatal);
+    const WorkerEnd end = judge_end(exit, last_words_, settings_.exit_codes, settings_.devices);
+    if (!end.failed_device.empty()) ++num_device_failures_;
+    failed_device_ = end.failed_device;
+    spdlog::warn("{}: {}", settings_.name, end.reason);
+    return went_down(end.reason, end.is_fatal);
   }
   client_.reset();
   set_state(WorkerState::kStopped, {});
@@ -238,6 +230,7 @@ void Worker::prove() {
 void Worker::became_ready() {
   load_us_ = monotonic_us() - started_us_;
   failures_in_row_ = 0;
+  failed_device_.clear();
   missed_checks_ = 0;
   counters_.reset();
   knows_counters_ = false;

@@ -10,6 +10,7 @@
 
 #include "fleet/policies.h"
 #include "fleet/upstream_client.h"
+#include "fleet/worker_end.h"
 #include "fleet/worker_log.h"
 #include "fleet/worker_process.h"
 
@@ -38,7 +39,8 @@ struct WorkerSettings {
   std::string health_path = "/health";
   SupervisionPolicy supervision;
   std::int64_t load_timeout_ms = 600'000;
-  std::vector<int> fatal_exit_codes;  // of a process that will end like this every time
+  WorkerExitCodes exit_codes;
+  std::vector<std::string> devices;  // that it was given, to name the one that fails
 };
 
 // One process that serves a model, kept alive: started, proven ready by a real answer, watched, and
@@ -69,6 +71,9 @@ class Worker {
   pid_t pid() const { return process_ ? process_->pid() : 0; }
   std::int32_t num_restarts() const { return num_restarts_; }
   std::int64_t load_us() const { return load_us_; }  // how long the last start took
+  // The device whose failure ended the last process, until another is ready; and how often one did.
+  const std::string& failed_device() const { return failed_device_; }
+  std::int32_t num_device_failures() const { return num_device_failures_; }
   // Where requests go while kReady. A call in flight holds on to it: a new process has a new one.
   std::shared_ptr<UpstreamClient> client() const { return client_; }
 
@@ -122,6 +127,8 @@ class Worker {
   std::int64_t load_us_ = 0;
   std::int32_t failures_in_row_ = 0;
   std::int32_t num_restarts_ = 0;
+  std::string failed_device_;
+  std::int32_t num_device_failures_ = 0;
   std::deque<std::int64_t> down_us_;  // when it went down, within restart_window
   std::int32_t missed_checks_ = 0;
   Doubt doubt_ = Doubt::kNone;

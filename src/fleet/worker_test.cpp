@@ -251,7 +251,7 @@ TEST_F(WorkerTest, FailsAfterTooManyEndsAndIsTriedAgainLater) {
 }
 
 TEST_F(WorkerTest, AnEndThatWouldRepeatItselfFailsAtOnce) {
-  settings_.fatal_exit_codes = {2};
+  settings_.exit_codes.fatal = {2};
   make("echo loading; echo 'error: no such file' >&2; exit 2");
   loop_.run([&] { worker_->start(); });
   ASSERT_TRUE(becomes(WorkerState::kFailed));
@@ -259,12 +259,13 @@ TEST_F(WorkerTest, AnEndThatWouldRepeatItselfFailsAtOnce) {
   EXPECT_EQ(num_starts_, 1);
 }
 
-// What `serve` does when a GPU fails and its ranks cannot be rebuilt: exit code 1, which a new
-// process may not meet again. It is tried with growing pauses, and not for ever.
+// What `serve` does when a GPU is lost to it: exit code 5, and its last line names the GPU. A new
+// process may find it well, so that it is tried again with growing pauses, and not for ever.
 TEST_F(WorkerTest, AWorkerWhoseGpuFailsIsTriedWithGrowingPausesAndThenFails) {
-  settings_.fatal_exit_codes = {2, 4};
+  settings_.exit_codes = {{2, 4}, 5};
+  settings_.devices = {"cuda:0", "cuda:1"};
   settings_.supervision.max_restarts = 3;
-  make("echo 'error: the ranks cannot be rebuilt: cuda:1: uncorrectable ECC error' >&2; exit 1");
+  make("echo 'error: cuda:1: ECC error (in step 3, of 1 tokens)' >&2; exit 5");
   const auto began = std::chrono::steady_clock::now();
   loop_.run([&] { worker_->start(); });
   ASSERT_TRUE(becomes(WorkerState::kFailed));
@@ -272,8 +273,48 @@ TEST_F(WorkerTest, AWorkerWhoseGpuFailsIsTriedWithGrowingPausesAndThenFails) {
   EXPECT_EQ(num_starts_, 4);
   EXPECT_GE(took, std::chrono::milliseconds(20 + 40 + 80));
   EXPECT_EQ(reason(),
-            "ended with exit code 1: error: the ranks cannot be rebuilt: cuda:1: uncorrectable ECC "
-            "error");
+            "cuda:1 failed under it; it ended with exit code 5: error: cuda:1: ECC error (in step "
+            "3, of 1 tokens)");
+  loop_.run([&] {
+    EXPECT_EQ(worker_->failed_device(), "cuda:1");
+    EXPECT_EQ(worker_->num_device_failures(), 4);
+  });
+}
+
+TEST_F(WorkerTest, AGpuThatIsWellAgainIsForgotten) {
+  settings_.exit_codes.device_failed = 5;
+  settings_.devices = {"cuda:0"};
+  const std::string flag = fmt::format("/tmp/tandem-worker-test-{}", ::getpid());
+  make(fmt::format("if [ -e {0} ]; then rm {0}; exec sleep 60; fi; touch {0}; exit 5", flag));
+  loop_.run([&] { worker_->start(); });
+  ASSERT_TRUE(becomes(WorkerState::kBackingOff));
+  EXPECT_EQ(reason(), "a device failed under it; it ended with exit code 5");
+  ASSERT_TRUE(becomes(WorkerState::kReady));
+  loop_.run([&] {
+    EXPECT_EQ(worker_->failed_device(), "");
+    EXPECT_EQ(worker_->num_device_failures(), 1);
+  });
+}
+
+TEST(WorkerEndTest, NamesTheDeviceThatFailed) {
+  const WorkerExitCodes codes{{2, 4}, 5};
+  const auto device_of = [&](const std::string& line, const std::vector<std::string>& devices) {
+    return judge_end({false, 5}, "loading\n" + line + "\n", codes, devices).failed_device;
+  };
+  EXPECT_EQ(device_of("error: cuda:10: dead", {"cuda:1", "cuda:10"}), "cuda:10");
+  EXPECT_EQ(device_of("error: cuda:0#1: dead", {"cuda:0", "cuda:0#0", "cuda:0#1"}), "cuda:0#1");
+  EXPECT_EQ(device_of("error: cuda:2: dead, after cuda:0", {"cuda:0", "cuda:2"}), "cuda:2");
+  EXPECT_EQ(device_of("Aborted", {"cuda:0"}), "a device");
+}
+
+TEST(WorkerEndTest, KnowsOnlyTheCodesItWasTold) {
+  const WorkerEnd mine = judge_end({false, 4}, "", {{2, 4}, 5}, {"cuda:0"});
+  EXPECT_TRUE(mine.is_fatal);
+  EXPECT_EQ(mine.failed_device, "");
+  const WorkerEnd other = judge_end({false, 5}, "cuda:0", {}, {"cuda:0"});
+  EXPECT_EQ(other.reason, "ended with exit code 5: cuda:0");
+  EXPECT_EQ(other.failed_device, "");
+  EXPECT_EQ(judge_end({true, 5}, "", {{}, 5}, {"cuda:0"}).failed_device, "");
 }
 
 TEST_F(WorkerTest, AnIgnoredSigtermIsFollowedBySigkill) {

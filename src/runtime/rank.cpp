@@ -26,13 +26,15 @@ CommStats operator-(const CommStats& now, const CommStats& before) {
   return delta;
 }
 
-// The device's own failure, and the step in which it showed.
-Error in_step(const Status& status, std::uint64_t index, const MicroStep& step) {
+// A failure that is not another rank's, with the step in which it showed. What a communicator or
+// link meets has no name of a device yet.
+Error in_step(const Status& status, const std::string& device, std::uint64_t index,
+              const MicroStep& step) {
   Error error = status.error();
-  if (error.code == ErrorCode::kDeviceFailed || error.code == ErrorCode::kOutOfMemory) {
-    error.what += fmt::format(" (in step {}, of {} tokens)", index, step.batch->num_tokens());
-  }
-  return error;
+  if (error.code == ErrorCode::kPeerLost || error.code == ErrorCode::kCancelled) return error;
+  error.what += fmt::format(" (in step {}, of {} tokens)", index, step.batch->num_tokens());
+  const bool is_of_device = error.code != ErrorCode::kDeadline && error.where.empty();
+  return is_of_device ? error.at(device) : error;
 }
 
 std::int64_t num_output_rows(const MicroStep& step) {
@@ -94,7 +96,9 @@ bool Rank::must_compute_output() const {
 
 Status Rank::run_step(StepQueue& queue, std::uint64_t index, MicroStep step) {
   const std::int64_t began = monotonic_ns();
-  if (Status status = execute(step, queue); !status.ok()) return in_step(status, index, step);
+  if (Status status = execute(step, queue); !status.ok()) {
+    return in_step(status, seat_.plan.device, index, step);
+  }
   const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), 1);
   if (seat_.trace) trace_step(step, "compute", spent, began);
   seat_.group->sign();
@@ -178,15 +182,21 @@ Status Rank::compute_output(StepQueue& queue) {
   const OpenOutput open = std::move(open_outputs_.front());
   open_outputs_.pop_front();
   const std::int64_t began = monotonic_ns();
-  const MatrixView rows = decoder_->output_rows(num_output_rows(open.step));
-  TANDEM_TRY_STATUS(seat_.output_link->receive(*stream_, seat_.output_receiver, rows));
-  write_logits(open.step);
-  TANDEM_TRY_STATUS(stream_->synchronize(deadline_us_));
+  if (Status status = execute_output(open.step); !status.ok()) {
+    return in_step(status, seat_.plan.device, open.index, open.step);
+  }
   const RankTimes spent = add_times(seconds_of(monotonic_ns() - began), 0);
   if (seat_.trace) trace_step(open.step, "output", spent, began);
   seat_.group->sign();
   queue.finish(open.index);
   return {};
+}
+
+Status Rank::execute_output(const MicroStep& step) {
+  const MatrixView rows = decoder_->output_rows(num_output_rows(step));
+  TANDEM_TRY_STATUS(seat_.output_link->receive(*stream_, seat_.output_receiver, rows));
+  write_logits(step);
+  return stream_->synchronize(deadline_us_);
 }
 
 void Rank::write_logits(const MicroStep& step) {

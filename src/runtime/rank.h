@@ -79,6 +79,7 @@ class Rank {
   Status embed(const StepBatch& batch);
   Status leave(const MicroStep& step, StepQueue& queue);
   Status compute_output(StepQueue& queue);
+  Status execute_output(const MicroStep& step);
   void write_logits(const MicroStep& step);
   void write_candidates(const MicroStep& step, MatrixView logits);
   void write_sums(const MicroStep& step, MatrixView logits);

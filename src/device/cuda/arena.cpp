@@ -14,6 +14,20 @@ std::int64_t padded(std::int64_t bytes) {
   return align_up(bytes, kBufferAlignment);
 }
 
+// On the thread's GPU.
+Result<void*> allocate_on_gpu(std::int64_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, static_cast<std::size_t>(bytes));
+  if (error != cudaSuccess) (void)cudaGetLastError();  // the next call is not to find it
+  TANDEM_TRY_STATUS(status_of(error, "cannot allocate"));
+  return memory;
+}
+
+// Other errors are the GPU's own, mostly of work before: no amount of memory would help.
+bool is_want_of_memory(const Error& error) {
+  return error.code == ErrorCode::kOutOfMemory;
+}
+
 }  // namespace
 
 class Arena::Piece : public Buffer {
@@ -36,12 +50,12 @@ Result<std::shared_ptr<Arena>> Arena::create(std::string device_id, int gpu,
   if (arena_bytes == 0) return arena;
   if (arena_bytes > limit_bytes) return arena->no_room(arena_bytes);
   TANDEM_CUDA_TRY(cudaSetDevice(gpu), "cannot use the GPU");
-  void* memory = nullptr;
-  if (cudaMalloc(&memory, static_cast<std::size_t>(arena_bytes)) != cudaSuccess) {
-    (void)cudaGetLastError();
-    return arena->no_room(arena_bytes);
+  const auto memory = allocate_on_gpu(arena_bytes);
+  if (!memory.ok()) {
+    if (is_want_of_memory(memory.error())) return arena->no_room(arena_bytes);
+    return memory.error().at(arena->device_id_);
   }
-  arena->memory_ = static_cast<std::byte*>(memory);
+  arena->memory_ = static_cast<std::byte*>(*memory);
   arena->size_bytes_ = arena_bytes;
   arena->holes_[0] = arena_bytes;
   return arena;
@@ -98,12 +112,9 @@ Result<void*> Arena::allocate_beside(std::int64_t bytes) {
                  format_bytes(bytes), format_bytes(size_bytes_));
   }
   (void)cudaSetDevice(gpu_);
-  void* memory = nullptr;
-  if (cudaMalloc(&memory, static_cast<std::size_t>(bytes)) != cudaSuccess) {
-    (void)cudaGetLastError();  // the next call is not to find it
-    return no_room(bytes);
-  }
-  return memory;
+  auto memory = allocate_on_gpu(bytes);
+  if (memory.ok()) return memory;
+  return is_want_of_memory(memory.error()) ? no_room(bytes) : memory.error().at(device_id_);
 }
 
 void Arena::free_piece(void* memory, std::int64_t bytes) {

@@ -7,8 +7,8 @@
 
 namespace tandem::cuda {
 
-// What a call of the CUDA runtime returned, as Tandem's error: kOutOfMemory for memory, else
-// kDeviceFailed with CUDA's name and words. `what`: what was being done ("cannot start add").
+// What a call of the CUDA runtime returned, with CUDA's name and words: kDeviceFailed, or what the
+// GPU survives (kOutOfMemory and others). `what`: what was being done ("cannot start add").
 Status status_of(cudaError_t error, std::string_view what);
 
 }  // namespace tandem::cuda

@@ -76,7 +76,9 @@ void CudaStream::run(const char* name, Op&& op) {
   Status status = status_of(cudaSetDevice(context_.gpu.index), name);
   scratch_.begin_op();
   if (status.ok()) status = as_status(op(), name);
-  if (!status.ok()) poison_ = std::move(status).error().at(device_id_);
+  if (status.ok()) return;
+  const Error& error = status.error();
+  poison_ = error.where == device_id_ ? error : error.at(device_id_);
 }
 
 template <typename T>
