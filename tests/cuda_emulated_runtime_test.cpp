@@ -224,9 +224,8 @@ HostCosts host_costs(const Runtime& runtime) {
 TEST(EmulatedRuntime, AStepAllocatesNothingAndTheHostWaitsOnlyAtItsEnd) {
   std::vector<std::int32_t> prompt = model().prompts.back().tokens;
   prompt.resize(std::min<std::size_t>(prompt.size(), 22));
-  for (const SplitChoice& split :
-       {SplitChoice{"one", {{1}}}, SplitChoice{"tensor2", {{1, 1}}},
-        SplitChoice{"pipeline2", {{1}, {1}}}}) {
+  for (const SplitChoice& split : {SplitChoice{"one", {{1}}}, SplitChoice{"tensor2", {{1, 1}}},
+                                   SplitChoice{"stages", {{1}, {1, 1}}}}) {
     RunChoice run;
     run.micro_batch_tokens = 64;
     run.make_gpu_group = cuda_group_maker(9);  // sums beside arithmetic too
