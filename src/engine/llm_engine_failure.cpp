@@ -72,9 +72,9 @@ void LlmEngine::fail_runner(const Error& error) {
       ends_within(options_.rebuild_deadline_ms,
                   [rebuilt, rebuild = options_.rebuild_runner] { rebuilt->emplace(rebuild()); });
   if (!is_over || !(*rebuilt)->ok()) {
-    const Error in_vain =
-        is_over ? (*rebuilt)->error()
-                : Error{ErrorCode::kDeadline, "it was not done in time", {}, {}, {}};
+    const Error in_vain = is_over
+                              ? (*rebuilt)->error()
+                              : Error{ErrorCode::kDeadline, "it was not done in time", {}, {}, {}};
     fail_all(unrebuilt(error, in_vain));
     if (options_.on_lost) options_.on_lost(*failure_);
     return;

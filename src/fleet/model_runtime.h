@@ -62,8 +62,8 @@ class ModelRuntime {
   MakeSettings make_settings_;
   Phase phase_ = Phase::kStopped;
   std::vector<std::shared_ptr<Replica>> replicas_;
-  bool is_down_ = false;                // on_all_down was told
-  std::string failure_;                 // why they are being stopped; empty: it was asked for
+  bool is_down_ = false;  // on_all_down was told
+  std::string failure_;   // why they are being stopped; empty: it was asked for
   bool was_lost_by_device_ = false;
   std::vector<PlacedReplica> to_roll_;  // what replicas will be; empty: nothing is rolled
   std::size_t roll_index_ = 0;
