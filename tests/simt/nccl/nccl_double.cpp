@@ -98,12 +98,15 @@ std::string reduce(const Call& call) {
   reduction.buffers[static_cast<std::size_t>(call.rank)] = call.buffer;
   reduction.count = call.count;
   const auto is_there = [](const float* buffer) { return buffer != nullptr; };
-  if (std::ranges::all_of(reduction.buffers, is_there) && !settings().hangs) {
+  const bool is_complete = std::ranges::all_of(reduction.buffers, is_there);
+  if (is_complete && !*call.is_aborted && !settings().hangs) {
     add_up(reduction);
     reduction.is_done = true;
     clique.changed.notify_all();
   }
   clique.changed.wait(lock, [&] { return reduction.is_done || *call.is_aborted; });
+  // Whoever leaves without a sum may free its buffer.
+  if (!reduction.is_done) reduction.buffers[static_cast<std::size_t>(call.rank)] = nullptr;
   return {};
 }
 
