@@ -11,8 +11,8 @@ struct ProgramRun {
 };
 
 struct ProgramTerms {
-  std::string program;                  // in the place of build/bin/tandem; empty: that
-  std::string input;                    // standard input
+  std::string program = {};             // in the place of build/bin/tandem; empty: that
+  std::string input = {};               // standard input
   bool interrupt_after_output = false;  // SIGINT, as from Ctrl-C, once it has written something
 };
 
