@@ -169,7 +169,7 @@ TEST(EmulatedRuntime, AGpuThatFailsIsNamedWithItsStep) {
 // A GPU that hangs: whoever waits for the step is told after the deadline, the other GPU's kernels,
 // which poll for what never comes, end too, and so does the runtime once the GPU comes back.
 TEST(EmulatedRuntime, AGpuThatHangsEndsTheStepAtTheDeadline) {
-  constexpr std::int64_t kDeadlineUs = 1'000'000;
+  constexpr std::int64_t kDeadlineUs = 3'000'000;  // a busy machine's healthy steps need less
   for (const SplitChoice& split :
        {SplitChoice{"tensor2", {{1, 1}}}, SplitChoice{"pipeline2", {{1}, {1}}}}) {
     for (const int hanging : {0, 1}) {

@@ -210,7 +210,7 @@ TEST_F(ServedPlans, ADeviceThatHangsFailsWhatItHeldAndTheRestGoesOn) {
   const SplitChoice hybrid{"Hybrid", {{1, 1}, {1, 1}}};
   std::vector<std::shared_ptr<Fault>> faults;
   RunChoice run = exactly();
-  run.deadline_us = is_slow_here() ? 2'000'000 : 500'000;
+  run.deadline_us = is_slow_here() ? 5'000'000 : 500'000;
   run.wrap_device = [&](int, std::unique_ptr<Device> device) {
     faults.push_back(std::make_shared<Fault>());
     return make_faulty(std::move(device), faults.back());
