@@ -1,10 +1,12 @@
-# tandem_room(NAME DEPENDS room... LINK library... [SUBROOMS dir...] [EXCLUDE regex] [OPTIMISE -On])
+# tandem_room(NAME DEPENDS room... LINK library... [SUBROOMS dir...] [EXCLUDE regex] [OPTIMISE -On]
+#             [FULL pattern...])
 #
 # One folder under src/ is one library `tandem_NAME` made of its *.cpp files and those of SUBROOMS.
 # Files ending in _test.cpp become the test program NAME_test, linked with GoogleMock's main.
 # DEPENDS names the rooms that this one may include; scripts/check_rooms.py holds the code to it.
+# FULL: as of tandem_test.
 function(tandem_room name)
-  cmake_parse_arguments(ROOM "" "EXCLUDE;OPTIMISE" "DEPENDS;LINK;SUBROOMS;TEST_LINK" ${ARGN})
+  cmake_parse_arguments(ROOM "" "EXCLUDE;OPTIMISE" "DEPENDS;LINK;SUBROOMS;TEST_LINK;FULL" ${ARGN})
   set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
   foreach(subroom ${ROOM_SUBROOMS})
     list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${subroom}/*.cpp)
@@ -30,17 +32,18 @@ function(tandem_room name)
   endif()
 
   if(TANDEM_BUILD_TESTS AND tests)
-    tandem_test(${name}_test SOURCES ${tests} LINK tandem_${name} ${ROOM_TEST_LINK})
+    tandem_test(${name}_test SOURCES ${tests} LINK tandem_${name} ${ROOM_TEST_LINK} FULL ${ROOM_FULL})
   endif()
 endfunction()
 
 # tandem_test(NAME SOURCES file... LINK library... [LABELS label...] [PREFIX text] [TIMEOUT s]
-#             [WATCHED pattern...])
+#             [WATCHED pattern...] [FULL pattern...])
 # One GoogleTest program; each of its cases is one CTest test, named PREFIX and the case. With WATCHED
 # the cases that match one of the patterns run with the race checker of emulated kernels, and the others
-# without (docs/adr/kernel-races.md).
+# without (docs/adr/kernel-races.md). With FULL the cases that match one of the patterns take seconds
+# and get the label `full`.
 function(tandem_test name)
-  cmake_parse_arguments(TEST "" "TIMEOUT;PREFIX" "SOURCES;LINK;LABELS;WATCHED" ${ARGN})
+  cmake_parse_arguments(TEST "" "TIMEOUT;PREFIX" "SOURCES;LINK;LABELS;WATCHED;FULL" ${ARGN})
   if(NOT TEST_TIMEOUT)
     set(TEST_TIMEOUT 120)
   endif()
@@ -63,6 +66,15 @@ function(tandem_test name)
         TANDEM_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TANDEM_SHARED_DIR="${TANDEM_SHARED_DIR}")
     endif()
   endforeach()
+  if(TEST_FULL)
+    list(JOIN TEST_FULL ":" full)
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
+      TEST_FILTER "${full}" TEST_LIST ${name}_full PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS full)
+    gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
+      TEST_FILTER "-${full}" TEST_LIST ${name}_rest
+      PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
+    return()
+  endif()
   if(NOT TEST_WATCHED)
     gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX "${TEST_PREFIX}"
       PROPERTIES TIMEOUT ${TEST_TIMEOUT} LABELS "${TEST_LABELS}")
