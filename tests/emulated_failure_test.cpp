@@ -1,23 +1,17 @@
 // A GPU that is lost under the whole program, on two emulated ones: what its users and its
 // supervisor learn (tests/emulated/injected_fault.cpp).
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 
-#include "server/http/test_client_for_test.h"
+#include "support/fleet_process.h"
 #include "support/run_program.h"
 
 namespace tandem {
@@ -25,21 +19,6 @@ namespace {
 
 using Json = nlohmann::json;
 using ::testing::HasSubstr;
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-template <typename Condition>
-bool comes_true(Condition condition, int seconds = 120) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (std::chrono::steady_clock::now() < end) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return false;
-}
 
 class EmulatedFailure : public ::testing::Test {
  protected:
@@ -51,10 +30,6 @@ class EmulatedFailure : public ::testing::Test {
     setenv("TANDEM_EMULATED_FAULT", (folder_ + "/fault").c_str(), 1);
   }
   void TearDown() override {
-    if (child_ > 0) {
-      kill(child_, SIGKILL);
-      waitpid(child_, nullptr, 0);
-    }
     for (const char* name : {"LD_LIBRARY_PATH", "TANDEM_SIMT_RACES", "TANDEM_EMULATED_FAULT"}) {
       unsetenv(name);
     }
@@ -74,25 +49,11 @@ class EmulatedFailure : public ::testing::Test {
                            "restart_delay_s = 0.1\n[[model]]\nname = \"m\"\nfile = \"builtin\"\n"
                            "devices = [\"cuda:0\", \"cuda:1\"]\nsplit = \"tensor\"\n"
                            "context = 128\nparallel = 1\nload = \"on-demand\"\n";
-    const std::string log = folder_ + "/log";
-    child_ = fork();
-    if (child_ == 0) {
-      const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      dup2(file, STDERR_FILENO);
-      execl(TANDEM_EMULATED_PROGRAM, "tandem", "fleet", path.c_str(), nullptr);
-      _exit(127);
-    }
-    const std::string mark = "fleet on http://127.0.0.1:";
-    ASSERT_TRUE(comes_true([&] {
-      const std::string said = read_file(log);
-      const std::size_t at = said.find(mark);
-      if (at == std::string::npos || said.find('\n', at) == std::string::npos) return false;
-      port_ = static_cast<std::uint16_t>(std::stoi(said.substr(at + mark.size())));
-      return true;
-    }));
+    ASSERT_TRUE(fleet_.start(TANDEM_EMULATED_PROGRAM, path, folder_ + "/log"));
   }
   Json backend() const {
-    const Json placement = Json::parse(fetch(port_, "GET", "/v1/models/m").body)["placement"];
+    const Json placement =
+        Json::parse(fetch(fleet_.port(), "GET", "/v1/models/m").body)["placement"];
     return placement.empty() ? Json::object() : placement[0];
   }
   // 200 where all of it came.
@@ -103,18 +64,12 @@ class EmulatedFailure : public ::testing::Test {
         {"max_tokens", tokens},
         {"temperature", 0.0},
         {"ignore_eos", true}}.dump();
-    TestClient client(port_);
-    client.send(
-        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        "Content-Type: application/json\r\nContent-Length: " +
-        std::to_string(body.size()) + "\r\n\r\n" + body);
-    return parse_response(client.read_all(120'000)).status;
+    return fleet_.complete(body).status;
   }
 
   static constexpr int kOperations = 800;
   std::string folder_;
-  pid_t child_ = -1;
-  std::uint16_t port_ = 0;
+  FleetProcess fleet_;
 };
 
 TEST_F(EmulatedFailure, EndsRunWithACodeOfItsOwn) {

@@ -1,24 +1,19 @@
 // examples/fleet.toml as it is run: a worker is killed under load, a model is evicted for another,
 // the file is read again, and the fleet ends when it is told to.
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <future>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
 
-#include "server/http/test_client_for_test.h"
+#include "support/fleet_process.h"
 #include "support/run_program.h"
 
 namespace tandem {
@@ -28,21 +23,6 @@ using Json = nlohmann::json;
 using ::testing::HasSubstr;
 
 constexpr const char* kAdmin = "Authorization: Bearer admin-of-the-test\r\n";
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-template <typename Condition>
-bool comes_true(Condition condition, int seconds = 120) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (std::chrono::steady_clock::now() < end) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return false;
-}
 
 void replace(std::string& text, const std::string& from, const std::string& to) {
   const std::size_t at = text.find(from);
@@ -64,13 +44,9 @@ class FleetExample : public ::testing::Test {
         "[[key]]\nname = \"admin\"\nkey = \"admin-of-the-test\"\nadmin = true\n";
     leave_room_for_two();
     std::ofstream(path_) << text_;
-    start();
+    ASSERT_TRUE(fleet_.start(TANDEM_PROGRAM, path_, folder_ + "/log"));
   }
   void TearDown() override {
-    if (child_ > 0) {
-      kill(child_, SIGKILL);
-      waitpid(child_, nullptr, 0);
-    }
     if (HasFailure()) std::fputs(read_file(folder_ + "/log").c_str(), stderr);
     std::filesystem::remove_all(folder_);
   }
@@ -89,27 +65,8 @@ class FleetExample : public ::testing::Test {
             "host_reserve = " + std::to_string(host["total_bytes"].get<std::int64_t>() - room));
   }
 
-  void start() {
-    const std::string log = folder_ + "/log";
-    child_ = fork();
-    if (child_ == 0) {
-      const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      dup2(file, STDERR_FILENO);
-      execl(TANDEM_PROGRAM, "tandem", "fleet", path_.c_str(), nullptr);
-      _exit(127);
-    }
-    const std::string mark = "fleet on http://127.0.0.1:";
-    ASSERT_TRUE(comes_true([&] {
-      const std::string said = read_file(log);
-      const std::size_t at = said.find(mark);
-      if (at == std::string::npos || said.find('\n', at) == std::string::npos) return false;
-      port_ = static_cast<std::uint16_t>(std::stoi(said.substr(at + mark.size())));
-      return true;
-    }));
-  }
-
   Json model(const std::string& name) const {
-    const Json list = Json::parse(fetch(port_, "GET", "/v1/models").body);
+    const Json list = Json::parse(fetch(fleet_.port(), "GET", "/v1/models").body);
     for (const Json& entry : list["data"]) {
       if (entry["id"] == name) return entry;
     }
@@ -125,20 +82,13 @@ class FleetExample : public ::testing::Test {
   TestResponse complete(const std::string& name, int tokens, bool stream = false) const {
     const Json body = {{"model", name},      {"prompt", "The LORD is"}, {"max_tokens", tokens},
                        {"temperature", 0.0}, {"stream", stream},        {"ignore_eos", true}};
-    TestClient client(port_);
-    const std::string text = body.dump();
-    client.send(
-        "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-        "Content-Type: application/json\r\nContent-Length: " +
-        std::to_string(text.size()) + "\r\n\r\n" + text);
-    return parse_response(client.read_all(120'000));
+    return fleet_.complete(body.dump());
   }
 
   std::string folder_;
   std::string path_;
   std::string text_;
-  pid_t child_ = -1;
-  std::uint16_t port_ = 0;
+  FleetProcess fleet_;
 };
 
 TEST_F(FleetExample, SurvivesAKillAnEvictionAndAReload) {
@@ -183,15 +133,11 @@ TEST_F(FleetExample, SurvivesAKillAnEvictionAndAReload) {
 
   // By hand, and only with a key that may.
   const std::string psalms = R"({"model": "psalms"})";
-  EXPECT_EQ(fetch(port_, "POST", "/models/unload", psalms).status, 401);
-  EXPECT_EQ(fetch(port_, "POST", "/models/unload", psalms, kAdmin).status, 200);
+  EXPECT_EQ(fetch(fleet_.port(), "POST", "/models/unload", psalms).status, 401);
+  EXPECT_EQ(fetch(fleet_.port(), "POST", "/models/unload", psalms, kAdmin).status, 200);
   EXPECT_TRUE(comes_true([&] { return is("psalms", "unloaded"); }));
 
-  kill(child_, SIGTERM);
-  int status = 0;
-  ASSERT_EQ(waitpid(child_, &status, 0), child_);
-  child_ = -1;
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(fleet_.stop(), 0);
   EXPECT_TRUE(comes_true([&] { return kill(pinned, 0) != 0; })) << "workers end with the fleet";
 }
 
