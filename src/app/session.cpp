@@ -35,23 +35,6 @@ Status check_named_gpus(const std::vector<DeviceSpec>& specs, const Machine& mac
   return device.ok() ? Status{} : device.error().at("--devices");
 }
 
-// This computer, with what `bench --calibrate` measured of its GPUs. Devices of cores share a model
-// by their number of cores, whatever was measured of them.
-struct LocalMachine {
-  Machine machine;
-  std::optional<EngineProfile> engine;  // where GPUs were measured
-};
-
-Result<LocalMachine> local_machine() {
-  LocalMachine local;
-  TANDEM_TRY(local.machine, detect_local_machine());
-  auto calibration = user_calibration();
-  if (calibration && apply_measured_gpu_rates(calibration->machine, local.machine)) {
-    local.engine = std::move(calibration->engine);
-  }
-  return local;
-}
-
 Result<std::vector<MachineDevice>> select(const std::string& list, const Machine& machine) {
   TANDEM_TRY(const auto specs, parse_device_list(list));
   TANDEM_TRY_STATUS(check_named_gpus(specs, machine));
@@ -130,9 +113,18 @@ Result<OpenedModel> open_model(const std::string& path) {
   return model;
 }
 
-Result<std::vector<MachineDevice>> devices_of(const ModelOptions& options) {
-  TANDEM_TRY(const LocalMachine local, local_machine());
-  return select(options.devices, local.machine);
+Result<LocalMachine> local_machine() {
+  LocalMachine local;
+  TANDEM_TRY(local.machine, detect_local_machine());
+  auto calibration = user_calibration();
+  if (calibration && apply_measured_gpu_rates(calibration->machine, local.machine)) {
+    local.engine = std::move(calibration->engine);
+  }
+  return local;
+}
+
+Result<std::vector<MachineDevice>> devices_of(const ModelOptions& options, const Machine& machine) {
+  return select(options.devices, machine);
 }
 
 Result<Plan> make_plan(const ModelSpec& spec, const ModelOptions& options,

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "app/model_options.h"
 #include "gguf/gguf_file.h"
 #include "machine/machine.h"
 #include "model/model_spec.h"
+#include "plan/engine_profile.h"
 #include "runtime/runtime.h"
 #include "text/tokenizer.h"
 
@@ -22,8 +24,16 @@ struct OpenedModel {
 Result<std::shared_ptr<const GgufFile>> open_model_file(const std::string& path);
 Result<OpenedModel> open_model(const std::string& path);
 
+// This computer, with what `bench --calibrate` measured of its GPUs. Devices of cores share a model
+// by their number of cores, whatever was measured of them.
+struct LocalMachine {
+  Machine machine;
+  std::optional<EngineProfile> engine;  // where GPUs were measured
+};
+Result<LocalMachine> local_machine();
+
 // The devices of --devices on this machine.
-Result<std::vector<MachineDevice>> devices_of(const ModelOptions& options);
+Result<std::vector<MachineDevice>> devices_of(const ModelOptions& options, const Machine& machine);
 
 // The plan that the flags ask for: from --plan, or chosen for the devices.
 // max_output_rows: rows of logits that a step may want; 0: one a sequence.

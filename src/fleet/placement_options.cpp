@@ -17,11 +17,6 @@ constexpr std::int64_t kUnlimitedBytes = std::int64_t{1} << 60;
 constexpr std::size_t kAllSubsetsUpTo = 5;
 constexpr const char* kHostPool = "host";
 
-// "cuda:0#1" is a part of "cuda:0".
-std::string whole_of(const std::string& device) {
-  return device.substr(0, device.find('#'));
-}
-
 int gpu_index_of(const MachineDevice& device) {
   const auto specs = parse_device_list(device.id);
   return specs.ok() ? specs->front().gpu_index : 0;
@@ -147,7 +142,7 @@ Result<std::vector<MachineDevice>> FleetMachine::named_devices(
 
 std::size_t FleetMachine::pool_of(const MachineDevice& device) const {
   const std::string name =
-      device.kind == MachineDeviceKind::kGpu ? whole_of(device.id) : std::string(kHostPool);
+      device.kind == MachineDeviceKind::kGpu ? whole_device_id(device.id) : std::string(kHostPool);
   for (std::size_t pool = 0; pool < pools_.size(); ++pool) {
     if (pools_[pool].name == name) return pool;
   }
@@ -155,7 +150,7 @@ std::size_t FleetMachine::pool_of(const MachineDevice& device) const {
 }
 
 std::vector<std::size_t> FleetMachine::units_of(const MachineDevice& device) const {
-  if (device.kind == MachineDeviceKind::kGpu) return {units_.at(whole_of(device.id))};
+  if (device.kind == MachineDeviceKind::kGpu) return {units_.at(whole_device_id(device.id))};
   std::vector<std::size_t> units;
   for (const int core : device.cores) {
     const auto found = units_.find("core " + std::to_string(core));

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "fleet/http_fields.h"
+#include "machine/device_list.h"
 #include "machine/text_scan.h"
 #include "tensor/element_type.h"
 
@@ -24,15 +25,11 @@ Error io_error(const char* what, const std::string& where) {
   return {ErrorCode::kIo, what, where, {}, std::strerror(errno)};
 }
 
-std::string without_part(const std::string& device) {
-  return device.substr(0, device.find('#'));
-}
-
 // Indices as NVML and nvidia-smi count them, which is by PCI address.
 std::map<std::string, std::string> gpu_environment(const std::vector<std::string>& devices) {
   std::string indices;
   for (const std::string& device : devices) {
-    const std::string name = without_part(device);
+    const std::string name = whole_device_id(device);
     if (name.starts_with("cuda:")) indices += (indices.empty() ? "" : ",") + name.substr(5);
   }
   return {{"CUDA_DEVICE_ORDER", "PCI_BUS_ID"}, {"CUDA_VISIBLE_DEVICES", indices}};

@@ -159,6 +159,10 @@ std::string DeviceSpec::id() const {
   return part ? text + "#" + std::to_string(*part) : text;
 }
 
+std::string whole_device_id(std::string_view id) {
+  return std::string(id.substr(0, id.find('#')));
+}
+
 Result<std::vector<DeviceSpec>> parse_device_list(std::string_view text) {
   std::vector<DeviceSpec> specs;
   std::string_view rest = text;

@@ -27,6 +27,10 @@ struct DeviceSpec {
   bool operator==(const DeviceSpec&) const = default;
 };
 
+// The GPU, or the set of cores, of which a device is a part: "cuda:0" of "cuda:0#1"; others are
+// whole.
+std::string whole_device_id(std::string_view id);
+
 // Reads --devices (docs: CLI). Errors: empty entries, unknown kinds, a core in two devices or a
 // GPU named twice unless every such entry bears its own #part, `auto` beside others.
 Result<std::vector<DeviceSpec>> parse_device_list(std::string_view text);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "machine/device_list.h"
+
 namespace tandem {
 namespace {
 
@@ -33,7 +35,7 @@ std::string visible_devices(const Plan& plan) {
   for (const StagePlan& stage : plan.stages) {
     for (const RankPlan& rank : stage.ranks) {
       if (on_host(rank)) continue;
-      const std::string name = rank.device.substr(0, rank.device.find('#'));
+      const std::string name = whole_device_id(rank.device);
       indices.push_back(name.substr(name.find(':') + 1));
     }
   }

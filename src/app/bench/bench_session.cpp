@@ -16,7 +16,6 @@
 #include "app/open_devices.h"
 #include "app/session.h"
 #include "base/log.h"
-#include "machine/local_machine.h"
 #include "plan/calibration.h"
 
 namespace tandem {
@@ -147,10 +146,10 @@ Status BenchSession::prepare() {
 Status BenchSession::find_devices() {
   TANDEM_TRY(const auto gpu_layers, gpu_layers_of(options_.model));
   if (gpu_layers) spdlog::warn("-ngl has no effect: --devices says what bench measures");
-  TANDEM_TRY(Machine machine, detect_local_machine());
-  report_.processor = machine.host.cpu.value_or("CPU");
-  report_.links = std::move(machine.links);
-  TANDEM_TRY(report_.devices, bench_devices(options_.model));
+  TANDEM_TRY(const LocalMachine local, local_machine());
+  report_.processor = local.machine.host.cpu.value_or("CPU");
+  report_.links = local.machine.links;
+  TANDEM_TRY(report_.devices, bench_devices(options_.model, local.machine));
   const auto is_gpu = [](const MachineDevice& device) {
     return device.kind == MachineDeviceKind::kGpu;
   };

@@ -6,9 +6,9 @@
 #include <map>
 #include <sstream>
 
-#include "app/bench/link_survey.h"
 #include "app/session.h"
 #include "device/cpu/host_memory.h"
+#include "machine/device_list.h"
 #include "plan/auto_plan.h"
 
 namespace tandem {
@@ -105,8 +105,9 @@ Result<Shape> reference_shape(const ModelSpec& spec, const std::vector<MachineDe
 
 }  // namespace
 
-Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options) {
-  TANDEM_TRY(auto devices, devices_of(options));
+Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options,
+                                                 const Machine& machine) {
+  TANDEM_TRY(auto devices, devices_of(options, machine));
   const bool can_split = options.devices == "auto" && devices.size() == 1 &&
                          devices[0].kind == MachineDeviceKind::kCpu && devices[0].cores.size() > 1;
   if (!can_split) return devices;
@@ -121,7 +122,7 @@ Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options) {
   const std::size_t half = cores.size() / 2;
   ModelOptions halves = options;
   halves.devices = list_of(0, half) + "," + list_of(half, 2 * half);
-  return devices_of(halves);
+  return devices_of(halves, machine);
 }
 
 Result<BenchPlans> bench_plans(const ModelSpec& spec, const std::vector<MachineDevice>& devices,

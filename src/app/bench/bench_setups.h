@@ -10,9 +10,11 @@
 
 namespace tandem {
 
-// The devices that are measured. `auto` on a machine without GPUs and with one NUMA node, where
-// there would be nothing to compare, gives two devices of half of its cores each.
-Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options);
+// The devices of `machine`, this one, that are measured. `auto` on a machine without GPUs and with
+// one NUMA node, where there would be nothing to compare, gives two devices of half of its cores
+// each.
+Result<std::vector<MachineDevice>> bench_devices(const ModelOptions& options,
+                                                 const Machine& machine);
 
 struct BenchPlans {
   std::vector<Plan> plans;

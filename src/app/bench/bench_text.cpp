@@ -5,6 +5,7 @@
 #include <set>
 
 #include "app/bench/bench_report.h"
+#include "machine/device_list.h"
 
 namespace tandem {
 namespace {

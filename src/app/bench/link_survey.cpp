@@ -197,10 +197,6 @@ std::string_view words_for_transport(std::string_view transport) {
   return transport == "host" ? "through memory of the host" : "in shared memory";
 }
 
-std::string whole_device_id(const std::string& id) {
-  return id.substr(0, id.find('#'));
-}
-
 Result<MeasuredLink> measure_link(const MachineDevice& a, const MachineDevice& b,
                                   std::int64_t hidden_size) {
   std::array<End, 2> ends;

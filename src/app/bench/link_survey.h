@@ -22,9 +22,6 @@ struct MeasuredLink {
 // A transport for people: "through memory of the host".
 std::string_view words_for_transport(std::string_view transport);
 
-// The device of which "cuda:0#1" is a part.
-std::string whole_device_id(const std::string& id);
-
 // hidden_size: floats of the reduced message. Blocks for some tenths of a second. Errors: of
 // devices, and of ways between them that fail.
 Result<MeasuredLink> measure_link(const MachineDevice& a, const MachineDevice& b,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "machine/device_list.h"
 #include "plan/model_costs.h"
 
 namespace tandem {
