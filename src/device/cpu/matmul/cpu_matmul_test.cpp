@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <random>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -18,30 +17,6 @@
 
 namespace tandem {
 namespace {
-
-constexpr double kEps = 0x1p-24;  // half a unit in the last place of a float, relative
-
-std::vector<float> gaussian(std::int64_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  std::vector<float> x(static_cast<std::size_t>(count));
-  for (float& value : x) value = normal(random);
-  return x;
-}
-
-// Numbers that eight bits hold without rounding: in each block of 32, integers of up to 127 times a
-// power of two, one of them 127.
-std::vector<float> representable(std::int64_t rows, std::int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<float> x(static_cast<std::size_t>(rows * columns));
-  for (std::int64_t i = 0; i < rows * columns; ++i) {
-    const std::int64_t column = i % columns;
-    const int shrink = static_cast<int>((i / columns + column / 32) % 6);
-    const int code = column % 32 == 0 ? 127 : static_cast<int>(random() % 255) - 127;
-    x[static_cast<std::size_t>(i)] = std::ldexp(static_cast<float>(code), -shrink);
-  }
-  return x;
-}
 
 struct Engine {
   ThreadPool pool;

@@ -1,16 +1,11 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <random>
 #include <span>
 #include <vector>
 
 #include "device/cpu/instruction_set.h"
 #include "device/device.h"
-#include "tensor/block_codes.h"
-#include "tensor/half.h"
-#include "tensor/quantise.h"
+#include "tensor/products_for_test.h"
 
 namespace tandem {
 
@@ -32,47 +27,9 @@ inline std::vector<ElementType> weight_types(bool only_quantised) {
   return types;
 }
 
-// A stack of matrices in the blocks of a file.
-struct FileWeight {
-  ElementType type;
-  std::int64_t experts;
-  std::int64_t rows;
-  std::int64_t columns;
-  std::vector<std::byte> bytes;
-  std::vector<float> values;
-
-  FileWeight(ElementType t, std::int64_t e, std::int64_t r, std::int64_t c, unsigned seed = 1)
-      : type(t), experts(e), rows(r), columns(c) {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0.02f, 0.3f);
-    values.resize(static_cast<std::size_t>(e * r * c));
-    for (float& value : values) value = normal(random);
-    bytes.resize(static_cast<std::size_t>(e * r * row_bytes()));
-    quantise(type, values, bytes);
-    dequantise(type, bytes, values);
-  }
-  std::int64_t row_bytes() const { return *bytes_of(type, columns); }
-  const float* row(std::int64_t expert, std::int64_t index) const {
-    return values.data() + (expert * rows + index) * columns;
-  }
-  // The largest number that is added to or subtracted from the values of a row's sub-blocks.
-  double largest_shift(std::int64_t expert, std::int64_t index) const {
-    const BlockScheme* scheme = block_scheme_of(type);
-    if (scheme == nullptr) return 0;
-    double largest = 0;
-    const ElementTypeTraits& traits = traits_of(type);
-    for (std::int64_t b = 0; b < columns / traits.block_elements; ++b) {
-      BlockCodes codes = {};
-      unpack_block(type,
-                   bytes.data() + (expert * rows + index) * row_bytes() + b * traits.block_bytes,
-                   codes);
-      const double dmin = std::fabs(float_from_f16(codes.dmin));
-      if (scheme->scale_form == ScaleForm::kHalfWithMin) largest = std::max(largest, dmin);
-      if (scheme->scale_form != ScaleForm::kSuperWithMin) continue;
-      for (const std::uint8_t min : codes.mins) largest = std::max(largest, dmin * min);
-    }
-    return largest;
-  }
+// Matrices as a device loads them.
+struct FileWeight : FileMatrices {
+  using FileMatrices::FileMatrices;
   WeightSource source() const {
     WeightSource result;
     result.type = type;

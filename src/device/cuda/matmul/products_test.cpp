@@ -24,20 +24,6 @@ std::string type_name(const testing::TestParamInfo<ElementType>& test) {
   return std::string(traits_of(test.param).name);
 }
 
-// Numbers that eight bits (and halves) hold without rounding: in each block of 32, integers of up
-// to 127 times a power of two, one of them 127.
-std::vector<float> representable(std::int64_t rows, std::int64_t columns, unsigned seed) {
-  std::mt19937 random(seed);
-  std::vector<float> x(static_cast<std::size_t>(rows * columns));
-  for (std::int64_t i = 0; i < rows * columns; ++i) {
-    const std::int64_t column = i % columns;
-    const int shrink = static_cast<int>((i / columns + column / 32) % 6);
-    const int code = column % 32 == 0 ? 127 : static_cast<int>(random() % 255) - 127;
-    x[static_cast<std::size_t>(i)] = std::ldexp(static_cast<float>(code), -shrink);
-  }
-  return x;
-}
-
 // What rounding x may change in column c: half a step of 1/127 of the largest magnitude of its
 // block of 32; for halves, half a unit in the last place.
 double rounding_of_x(ElementType type, const float* x, std::int64_t c) {
@@ -72,16 +58,15 @@ Expected expected(const FileWeight& weight, std::int64_t expert, std::int64_t ro
   double magnitude = 0;
   const double shift = weight.largest_shift(expert, row);
   const float* w = weight.row(expert, row);
-  for (std::int64_t c = 0; c < weight.columns(); ++c) {
-    const double r = exact_x ? 0 : rounding_of_x(weight.type(), x, c);
+  for (std::int64_t c = 0; c < weight.columns; ++c) {
+    const double r = exact_x ? 0 : rounding_of_x(weight.type, x, c);
     result.value += static_cast<double>(w[c]) * x[c];
     result.tolerance += std::fabs(static_cast<double>(w[c])) * r;
     magnitude += (std::fabs(static_cast<double>(w[c])) + 2 * shift) *
                  (std::fabs(static_cast<double>(x[c])) + r);
   }
-  const auto columns = static_cast<double>(weight.columns());
-  const double n =
-      traits_of(weight.type()).is_quantised ? 3 * columns / 32 + 7 + 6 : 2 * columns + 8;
+  const auto columns = static_cast<double>(weight.columns);
+  const double n = traits_of(weight.type).is_quantised ? 3 * columns / 32 + 7 + 6 : 2 * columns + 8;
   result.tolerance += n * kEps * magnitude;
   return result;
 }
@@ -136,12 +121,11 @@ class ProductTypes : public testing::TestWithParam<ElementType> {
   void expect_products(const FileWeight& weight, const std::vector<float>& x, std::int64_t num_rows,
                        const std::vector<float>& y, bool exact_x) const {
     for (std::int64_t i = 0; i < num_rows; ++i) {
-      for (std::int64_t row = 0; row < weight.rows(); ++row) {
-        const Expected want = expected(weight, 0, row, x.data() + i * weight.columns(), exact_x);
-        ASSERT_NEAR(y[static_cast<std::size_t>(i * weight.rows() + row)], want.value,
-                    want.tolerance)
-            << "row of x " << i << " of " << num_rows << ", row " << row << " of " << weight.rows()
-            << "x" << weight.columns();
+      for (std::int64_t row = 0; row < weight.rows; ++row) {
+        const Expected want = expected(weight, 0, row, x.data() + i * weight.columns, exact_x);
+        ASSERT_NEAR(y[static_cast<std::size_t>(i * weight.rows + row)], want.value, want.tolerance)
+            << "row of x " << i << " of " << num_rows << ", row " << row << " of " << weight.rows
+            << "x" << weight.columns;
       }
     }
   }
@@ -243,9 +227,9 @@ TEST_P(Products, OfSeveralWeightsOfMixedTypesShareOneX) {
   std::vector<ViewTarget> targets;
   std::int64_t column = 1;
   for (FileWeight* weight : weights) {
-    const MatrixView y{y_memory.data() + column, num_rows, weight->rows(), 200};
+    const MatrixView y{y_memory.data() + column, num_rows, weight->rows, 200};
     targets.push_back({weight->packed(), weight == &q ? bias_memory.data() : nullptr, y});
-    column += weight->rows() + 2;
+    column += weight->rows + 2;
   }
   const DeviceArray<std::uint8_t> scratch(products_scratch_bytes({x_view}, targets));
   TestStream stream;
@@ -257,15 +241,15 @@ TEST_P(Products, OfSeveralWeightsOfMixedTypesShareOneX) {
     ASSERT_TRUE(std::isnan(y_row[0]));
     ++y_row;
     for (FileWeight* weight : weights) {
-      for (std::int64_t row = 0; row < weight->rows(); ++row) {
+      for (std::int64_t row = 0; row < weight->rows; ++row) {
         const Expected want = expected(*weight, 0, row, x.data() + 3 + i * kStride, false);
         const double b = weight == &q ? bias[static_cast<std::size_t>(row)] : 0.0;
         ASSERT_NEAR(y_row[row], want.value + b,
                     want.tolerance + kEps * (std::fabs(want.value) + std::fabs(b)))
-            << traits_of(weight->type()).name << " row " << row << " of x " << i;
+            << traits_of(weight->type).name << " row " << row << " of x " << i;
       }
-      ASSERT_TRUE(std::isnan(y_row[weight->rows()]) && std::isnan(y_row[weight->rows() + 1]));
-      y_row += weight->rows() + 2;
+      ASSERT_TRUE(std::isnan(y_row[weight->rows]) && std::isnan(y_row[weight->rows + 1]));
+      y_row += weight->rows + 2;
     }
   }
 }
