@@ -22,13 +22,16 @@
 namespace tandem {
 namespace {
 
+bool has_gpu(const std::vector<MachineDevice>& devices) {
+  return std::ranges::any_of(
+      devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kGpu; });
+}
+
 // Where the machine shows no GPU and one was named: what is missing (a build with CUDA, the driver,
 // a GPU) in the words of what would have run on it.
 Status check_named_gpus(const std::vector<DeviceSpec>& specs, const Machine& machine) {
-  const bool has_gpu = std::ranges::any_of(
-      machine.devices, [](const MachineDevice& d) { return d.kind == MachineDeviceKind::kGpu; });
   const auto named = std::ranges::find(specs, DeviceSpec::Kind::kCuda, &DeviceSpec::kind);
-  if (has_gpu || named == specs.end()) return {};
+  if (has_gpu(machine.devices) || named == specs.end()) return {};
   CudaDeviceOptions options;
   options.gpu_index = named->gpu_index;
   const auto device = create_cuda_device(named->id(), options);
@@ -56,9 +59,7 @@ Result<Plan> read_plan(const std::string& path, const ModelSpec& spec) {
 // What runs elsewhere than its user may think.
 void tell_placement(const ModelSpec& spec, const Plan& plan,
                     const std::vector<MachineDevice>& devices, const OffloadRequest& offload) {
-  const bool has_gpu = std::ranges::any_of(
-      devices, [](const MachineDevice& device) { return device.kind == MachineDeviceKind::kGpu; });
-  if (!has_gpu) {
+  if (!has_gpu(devices)) {
     if (offload.gpu_layers.value_or(0) > 0) {
       spdlog::warn("-ngl has no effect: there is no GPU among the devices");
     }
@@ -116,6 +117,7 @@ Result<OpenedModel> open_model(const std::string& path) {
 Result<LocalMachine> local_machine() {
   LocalMachine local;
   TANDEM_TRY(local.machine, detect_local_machine());
+  if (!has_gpu(local.machine.devices)) return local;
   auto calibration = user_calibration();
   if (calibration && apply_measured_gpu_rates(calibration->machine, local.machine)) {
     local.engine = std::move(calibration->engine);
